@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The steering program's maps, whoever loaded it: found by program id, claimed and read here and
+ * nowhere else. The protocol is told in bpf/README.md. Control side only.
+ */
+#ifndef XDP_MAPS_H
+#define XDP_MAPS_H
+
+#include "millrace.h"
+#include "shared/steer.h"
+
+struct maps {
+	int config, claims, local4, local6, xsks, owners, counters; /* fds */
+};
+
+/*
+ * Opens the maps of the program. 0, or -ENOENT: not a millrace program; -EPROTO: one of another
+ * ABI version, then *abi says which; -EPERM: no right to look. *abi is set on success too.
+ */
+int maps_open(struct maps *m, uint32_t program_id, uint32_t *abi);
+/* The maps of a program just loaded, which needs no right to look around. 0 or -errno. */
+struct bpf_object;
+int maps_take(struct maps *m, const struct bpf_object *object);
+
+void maps_close(struct maps *m);
+
+int maps_configure(const struct maps *m, const uint8_t mac[6], uint16_t max_frame);
+
+/*
+ * The lock on a port or queue: 0 when it is ours now, -EBUSY when another living process has it
+ * (*pid says which). One left by a process that died is taken over.
+ */
+int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid);
+void maps_disown(const struct maps *m, enum steer_owner_kind kind, uint32_t index);
+
+/* `bound`: the one address claimed, NULL for all. 0 or -errno. */
+int maps_claim(const struct maps *m, uint16_t port, unsigned families,
+	       const struct mr_endpoint *bound);
+void maps_unclaim(const struct maps *m, uint16_t port);
+
+/* Says that the address is this host's, or is no longer. 0 or -errno. */
+int maps_local(const struct maps *m, uint8_t family, const union mr_address *address, bool gone);
+
+/* Sums the per-CPU counters into counts[STEER_REASON_COUNT]. 0 or -errno. */
+int maps_counters(const struct maps *m, uint64_t *counts);
+
+#endif
