@@ -86,8 +86,12 @@ static __always_inline enum reason classify(void *data, void *end)
 		return verdict;
 
 	config = bpf_map_lookup_elem(&mr1_config, &key);
-	if (!config || config->magic != STEER_MAGIC)
+	if (!config || config->magic != STEER_MAGIC) {
+		/* Only a map that the program uses is found by its id: nothing else uses this one.
+		 */
+		bpf_map_lookup_elem(&mr1_owners, &key);
 		return REASON_PASS_DETACHED;
+	}
 
 	key = WIRE_16(wire_udp(data, p.version)->to);
 	claim = bpf_map_lookup_elem(&mr1_claims, &key);

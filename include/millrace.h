@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 #define MR_VERSION "0.1.0"
-#define MR_API __attribute__((visibility("default")))
+#define MR_API	   __attribute__((visibility("default")))
 
 struct mr_transport;
 struct mr_reader;
@@ -55,13 +55,13 @@ union mr_address {
  * leaves the choice of source to the kernel. IPv4-mapped IPv6 addresses never appear in it.
  */
 struct mr_endpoint {
-	uint16_t family;	 /* AF_INET or AF_INET6; 0: empty */
-	uint16_t port_be;	 /* of the remote */
-	uint32_t flowinfo_be;	 /* IPv6 flow label given by from_sockaddr; 0 after mr_read */
-	uint32_t scope;		 /* interface of a link-local remote, else 0 */
-	uint32_t ifindex;	 /* interface the datagram came in by (pktinfo); 0: not known */
+	uint16_t family;      /* AF_INET or AF_INET6; 0: empty */
+	uint16_t port_be;     /* of the remote */
+	uint32_t flowinfo_be; /* IPv6 flow label given by from_sockaddr; 0 after mr_read */
+	uint32_t scope;	      /* interface of a link-local remote, else 0 */
+	uint32_t ifindex;     /* interface the datagram came in by (pktinfo); 0: not known */
 	union mr_address remote;
-	union mr_address local;	 /* all zero: none, the kernel chooses */
+	union mr_address local; /* all zero: none, the kernel chooses */
 };
 MR_STATIC_ASSERT(sizeof(struct mr_endpoint) == 48, "struct mr_endpoint is ABI");
 
@@ -122,7 +122,7 @@ struct mr_datagram {
 	uint8_t path;	     /* enum mr_path: how it came */
 	int32_t error;	     /* after mr_write: 0, or the -errno for which it was not sent */
 	uint32_t reserved;
-	uint64_t cookie;     /* the library's: which frame is borrowed; 0: the caller's memory */
+	uint64_t cookie; /* the library's: which frame is borrowed; 0: the caller's memory */
 };
 MR_STATIC_ASSERT(sizeof(struct mr_datagram) == 80, "struct mr_datagram is ABI");
 
@@ -175,35 +175,39 @@ struct mr_event {
  * All three are sentences without a full stop; remedy may be empty.
  */
 struct mr_diag {
-	int error;	   /* as returned: -errno */
-	char step[64];	   /* "bind the IPv6 socket" */
-	char object[64];   /* "port 53" */
-	char remedy[192];  /* "another process has the port; see `ss -lunp sport = :53`" */
+	int error;	  /* as returned: -errno */
+	char step[64];	  /* "bind the IPv6 socket" */
+	char object[64];  /* "port 53" */
+	char remedy[192]; /* "another process has the port; see `ss -lunp sport = :53`" */
 };
 
 /*
  * Start from MR_OPTIONS_INIT and set what differs. Strings and arrays are copied. Callbacks come
  * from the thread inside mr_bind and from the transport's control thread, never from a reader or
- * a writer; they must not call into the transport except mr_paths, mr_stats and mr_shutdown.
+ * a writer; they must not call into the transport except mr_paths, mr_stats and mr_shutdown. Events
+ * may come before mr_bind has returned (*out is set by then).
  */
 struct mr_options {
-	size_t size;			/* sizeof(struct mr_options) */
-	uint16_t port;			/* 0: any; both families get the same */
+	size_t size;   /* sizeof(struct mr_options) */
+	uint16_t port; /* 0: any; both families get the same */
 	enum mr_policy policy;
-	const char *const *devices;	/* interfaces for the fast path; NULL: every one that can */
+	const char *const *devices; /* interfaces for the fast path; NULL: every one that can */
 	unsigned device_count;
-	const struct sockaddr *address;	/* serve this one address only (its port is ignored) */
+	const struct sockaddr *address; /* serve this one address only (its port is ignored) */
 	const char *bind_device;	/* serve this one interface only (SO_BINDTODEVICE) */
-	unsigned readers;		/* 0 means 1; more share the port by SO_REUSEPORT */
-	uint32_t fwmark;		/* SO_MARK; 0: none */
+	unsigned readers; /* 1 to 64, 0 means 1; they share the port by SO_REUSEPORT */
+	uint32_t fwmark;  /* SO_MARK; 0: none */
 	enum mr_xdp_mode xdp_mode;
 	enum mr_zero_copy zero_copy;
-	unsigned busy_poll_us;		/* SO_BUSY_POLL; 0: off */
+	unsigned busy_poll_us; /* SO_BUSY_POLL; 0: off */
 	void (*on_event)(void *arg, const struct mr_event *event);
 	void (*on_log)(void *arg, enum mr_log_level level, const char *line);
 	void *arg;
 };
-#define MR_OPTIONS_INIT { .size = sizeof(struct mr_options) }
+#define MR_OPTIONS_INIT                           \
+	{                                         \
+		.size = sizeof(struct mr_options) \
+	}
 
 /*
  * Opens the transport: binds the port (IPv6 first with V6ONLY, then IPv4 on the same number; a
@@ -290,8 +294,8 @@ MR_API ssize_t mr_recv(struct mr_reader *r, void *buf, size_t len, struct mr_end
  * that endpoint's datagrams are let in, and `family` is taken from it; the kernel chooses the
  * number. This is how a relay gets a port per session. From the reader's thread.
  *
- * Returns the port, or -errno: -EADDRINUSE when ports have run out, -EMFILE, -ENOMEM, …
- * Closing discards what has arrived and is not read yet.
+ * Returns the port, never the transport's own, or -errno: -EADDRINUSE when ports have run out,
+ * -EMFILE, -ENOMEM, … Closing discards what has arrived and is not read yet.
  */
 MR_API int mr_port_open(struct mr_reader *r, const struct mr_endpoint *peer);
 MR_API void mr_port_close(struct mr_reader *r, uint16_t port);
@@ -320,24 +324,25 @@ MR_API struct mr_writer *mr_reader_writer(struct mr_reader *r);
  */
 MR_API int mr_write(struct mr_writer *w, struct mr_datagram *d, unsigned n);
 
-/* One datagram from the caller's memory: 0, or -errno as above, or -EAGAIN when buffers are full. */
+/* One datagram from the caller's memory: 0, or -errno as above, or -EAGAIN when buffers are full.
+ */
 MR_API int mr_send(struct mr_writer *w, const void *buf, size_t len, struct mr_endpoint *e);
 
 /* ---------------------------------------------------------------- looking at interfaces */
 
 enum mr_program_kind {
-	MR_PROGRAM_NONE,	/* no XDP program */
-	MR_PROGRAM_OURS,	/* millrace's, of this version */
-	MR_PROGRAM_OTHER_ABI,	/* millrace's, of another version: left alone */
-	MR_PROGRAM_FOREIGN,	/* somebody else's: left alone */
-	MR_PROGRAM_UNKNOWN,	/* there is one, and no right to look at it */
+	MR_PROGRAM_NONE,      /* no XDP program */
+	MR_PROGRAM_OURS,      /* millrace's, of this version */
+	MR_PROGRAM_OTHER_ABI, /* millrace's, of another version: left alone */
+	MR_PROGRAM_FOREIGN,   /* somebody else's: left alone */
+	MR_PROGRAM_UNKNOWN,   /* there is one, and no right to look at it */
 };
 
 struct mr_claim_info {
 	uint16_t port;
-	uint8_t families;  /* MR_FAMILY_… */
-	uint8_t one_address;	/* 1: claimed for one address only */
-	uint32_t pid;	   /* 0: not known */
+	uint8_t families;    /* MR_FAMILY_… */
+	uint8_t one_address; /* 1: claimed for one address only */
+	uint32_t pid;	     /* 0: not known */
 };
 
 struct mr_queue_info {

@@ -18,6 +18,12 @@ tests: all $(TEST_BIN) $(TOOL_BIN) $(TEST_BPF) ## build the test programs
 $(TEST_BIN): $(B)/%: $(B)/%.o $(STATIC)
 	$(CC) $(ALL_LDFLAGS) $(WRAPS) -o $@ $^ $(LIB_LIBS) -lcmocka
 
+# Calls that a test stands in for, to make them fail.
+$(B)/tests/unit/test_sock_recv: WRAPS = -Wl,--wrap=recvmmsg,--wrap=mmap
+$(B)/tests/unit/test_sock_send: WRAPS = -Wl,--wrap=sendmmsg,--wrap=socket,--wrap=bind
+$(B)/tests/unit/test_transport: WRAPS = -Wl,--wrap=socket,--wrap=bind,--wrap=setsockopt \
+	-Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=eventfd,--wrap=mmap,--wrap=getsockname
+
 $(TOOL_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(filter tests/bench/%,$*),$(LIB_LIBS))
 

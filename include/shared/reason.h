@@ -52,7 +52,7 @@
 	X(SOCK_DELIVERED, "sock_delivered", SOCK, "datagrams delivered from a socket")             \
 	X(SOCK_GRO, "sock_gro", SOCK, "of these: arrived in a coalesced batch (UDP_GRO)")          \
 	X(SOCK_TRUNCATED, "sock_truncated", SOCK, "dropped: larger than a receive buffer")         \
-	X(SOCK_STRANGER, "sock_stranger", SOCK, "dropped: not from the peer the port is open to") \
+	X(SOCK_STRANGER, "sock_stranger", SOCK, "dropped: not from the port's one peer")           \
 	X(SOCK_NO_PKTINFO, "sock_no_pktinfo", SOCK, "delivered without a local address")           \
 	X(SOCK_CTRUNC, "sock_ctrunc", SOCK, "control data truncated by the kernel")                \
 	X(SOCK_OVERFLOW, "sock_overflow", SOCK, "lost: socket receive buffer full")                \
@@ -60,7 +60,7 @@
 	X(TX_SOCKET, "tx_socket", TX, "datagrams sent by a socket")                                \
 	X(TX_GSO, "tx_gso", TX, "of these: in segmented batches (UDP_SEGMENT)")                    \
 	X(TX_GSO_REFUSED, "tx_gso_refused", TX, "segmented batches the kernel refused, resent")    \
-	X(TX_SOURCE_STALE, "tx_source_stale", TX, "sources forgotten: address gone from this host") \
+	X(TX_SOURCE_STALE, "tx_source_stale", TX, "sources forgotten: gone from this host")        \
 	X(TX_INVALID, "tx_invalid", TX, "refused: endpoint incomplete or not sendable")            \
 	X(TX_UNREACHABLE, "tx_unreachable", TX, "refused: no route to the endpoint")               \
 	X(TX_DENIED, "tx_denied", TX, "refused: firewall or policy (EPERM, EACCES)")               \

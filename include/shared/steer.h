@@ -12,20 +12,20 @@
 
 #include <linux/types.h>
 
-#define STEER_MAGIC 0x6d696c6cu /* "mill" */
+#define STEER_MAGIC	  0x6d696c6cu /* "mill" */
 #define STEER_ABI_VERSION 1u
 
 /* Map names: at most 15 characters, as the kernel keeps no more. */
-#define STEER_MAP_CONFIG   "mr1_config"	 /* ARRAY[1] of struct steer_config */
-#define STEER_MAP_CLAIMS   "mr1_claims"	 /* ARRAY[65536] of struct steer_claim, by port */
-#define STEER_MAP_LOCAL4   "mr1_local4"	 /* HASH __be32 -> __u32 address id */
-#define STEER_MAP_LOCAL6   "mr1_local6"	 /* HASH struct steer_addr6 -> __u32 address id */
-#define STEER_MAP_XSKS	   "mr1_xsks"	 /* XSKMAP[STEER_QUEUES], by receive queue */
-#define STEER_MAP_OWNERS   "mr1_owners"	 /* HASH __u32 steer_owner_key -> struct steer_owner */
+#define STEER_MAP_CONFIG   "mr1_config"	  /* ARRAY[1] of struct steer_config */
+#define STEER_MAP_CLAIMS   "mr1_claims"	  /* ARRAY[65536] of struct steer_claim, by port */
+#define STEER_MAP_LOCAL4   "mr1_local4"	  /* HASH __be32 -> __u32 address id */
+#define STEER_MAP_LOCAL6   "mr1_local6"	  /* HASH struct steer_addr6 -> __u32 address id */
+#define STEER_MAP_XSKS	   "mr1_xsks"	  /* XSKMAP[STEER_QUEUES], by receive queue */
+#define STEER_MAP_OWNERS   "mr1_owners"	  /* HASH __u32 steer_owner_key -> struct steer_owner */
 #define STEER_MAP_COUNTERS "mr1_counters" /* PERCPU_ARRAY[STEER_REASON_COUNT] of __u64 */
 
-#define STEER_PORTS 65536u
-#define STEER_QUEUES 256u
+#define STEER_PORTS	65536u
+#define STEER_QUEUES	256u
 #define STEER_LOCAL_MAX 65536u
 
 struct steer_config {
@@ -52,7 +52,7 @@ enum steer_owner_kind { STEER_OWNER_PORT = 1, STEER_OWNER_QUEUE = 2 };
 #define STEER_OWNER_KEY(kind, index) ((__u32)(kind) << 16 | (__u32)(index))
 
 struct steer_owner {
-	__u32 pid;	  /* in the pid namespace of whoever wrote it */
+	__u32 pid; /* in the pid namespace of whoever wrote it */
 	__u32 reserved;
 	__u64 start_time; /* field 22 of /proc/PID/stat: tells a pid that was used again */
 };

@@ -38,13 +38,13 @@
 #define WIRE_HEADER __attribute__((packed, aligned(2)))
 #endif
 
-#define WIRE_ETH_LEN 14u
-#define WIRE_IP4_LEN 20u
-#define WIRE_IP6_LEN 40u
-#define WIRE_UDP_LEN 8u
+#define WIRE_ETH_LEN	   14u
+#define WIRE_IP4_LEN	   20u
+#define WIRE_IP6_LEN	   40u
+#define WIRE_UDP_LEN	   8u
 #define WIRE_ETHERTYPE_IP4 0x0800
 #define WIRE_ETHERTYPE_IP6 0x86dd
-#define WIRE_PROTO_UDP 17
+#define WIRE_PROTO_UDP	   17
 
 struct wire_eth {
 	__u8 to[6];

@@ -138,9 +138,9 @@ static void test_all_ethertypes(void **state)
 		frame_ip4(&f, 18);
 		f.bytes[12] = (uint8_t)(type >> 8);
 		f.bytes[13] = (uint8_t)type;
-		assert_int_equal(steer(f.bytes, f.len), type == 0x0800 ? REASON_STEERED :
-							type == 0x86dd ? REASON_PASS_VERSION :
-									 REASON_PASS_ETHERTYPE);
+		assert_int_equal(steer(f.bytes, f.len), type == 0x0800	 ? REASON_STEERED
+							: type == 0x86dd ? REASON_PASS_VERSION
+									 : REASON_PASS_ETHERTYPE);
 	}
 }
 
@@ -164,9 +164,9 @@ static void test_all_protocols_and_header_lengths(void **state)
 		frame_ip4(&f, 40);
 		f.bytes[14] = (uint8_t)byte;
 		frame_finish(&f);
-		assert_int_equal(steer(f.bytes, f.len), byte == 0x45	 ? REASON_STEERED :
-							byte >> 4 == 4 ? REASON_PASS_OPTIONS :
-									 REASON_PASS_VERSION);
+		assert_int_equal(steer(f.bytes, f.len), byte == 0x45	 ? REASON_STEERED
+							: byte >> 4 == 4 ? REASON_PASS_OPTIONS
+									 : REASON_PASS_VERSION);
 	}
 }
 

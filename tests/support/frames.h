@@ -83,7 +83,7 @@ static inline void frame_udp_part(struct frame *f, uint32_t udp, uint32_t payloa
 
 static inline void frame_ip4(struct frame *f, uint32_t payload)
 {
-	static const uint8_t start[] = { 0x02, 0, 0, 0, 0, 2,	 0x02, 0, 0, 0, 0,  1,
+	static const uint8_t start[] = { 0x02, 0, 0,	0, 0, 2, 0x02, 0, 0, 0, 0,  1,
 					 0x08, 0, 0x45, 0, 0, 0, 0,    1, 0, 0, 64, 17 };
 
 	memset(f, 0, sizeof(*f));
@@ -96,8 +96,8 @@ static inline void frame_ip4(struct frame *f, uint32_t payload)
 
 static inline void frame_ip6(struct frame *f, uint32_t payload)
 {
-	static const uint8_t start[] = { 0x02, 0,    0,	   0, 0, 2, 0x02, 0, 0,	 0, 0,
-					 1,    0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 17, 64 };
+	static const uint8_t start[] = { 0x02, 0,    0,	   0,	 0, 2, 0x02, 0, 0, 0,  0,
+					 1,    0x86, 0xdd, 0x60, 0, 0, 0,    0, 0, 17, 64 };
 
 	memset(f, 0, sizeof(*f));
 	memcpy(f->bytes, start, sizeof(start));

@@ -23,7 +23,8 @@ static const struct {
 	uint32_t value_size, entries;
 } known[] = {
 	{ STEER_MAP_CONFIG, offsetof(struct maps, config), sizeof(struct steer_config), 1 },
-	{ STEER_MAP_CLAIMS, offsetof(struct maps, claims), sizeof(struct steer_claim), STEER_PORTS },
+	{ STEER_MAP_CLAIMS, offsetof(struct maps, claims), sizeof(struct steer_claim),
+	  STEER_PORTS },
 	{ STEER_MAP_LOCAL4, offsetof(struct maps, local4), 4, STEER_LOCAL_MAX },
 	{ STEER_MAP_LOCAL6, offsetof(struct maps, local6), 4, STEER_LOCAL_MAX },
 	{ STEER_MAP_XSKS, offsetof(struct maps, xsks), 4, STEER_QUEUES },
