@@ -13,10 +13,12 @@ TOOL_BIN  := $(TOOL_SRC:%.c=$(B)/%)
 TEST_BPF  := $(BPF_SRC:%.c=$(B)/%.o)
 TEST_SKEL := $(patsubst tests/bench/%.bpf.c,$(B)/gen/bench/%.skel.h,$(filter tests/bench/%,$(BPF_SRC)))
 
+.PHONY: tests test-list bench
 tests: all $(TEST_BIN) $(TOOL_BIN) $(TEST_BPF) ## build the test programs
 
 $(TEST_BIN): $(B)/%: $(B)/%.o $(STATIC)
-	$(CC) $(ALL_LDFLAGS) $(WRAPS) -o $@ $^ $(LIB_LIBS) -lcmocka
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(WRAPS) -o $@ $^ $(LIB_LIBS) -lcmocka
 
 # Calls that a test stands in for, to make them fail.
 $(B)/tests/unit/test_sock_recv: WRAPS = -Wl,--wrap=recvmmsg,--wrap=mmap
@@ -25,20 +27,26 @@ $(B)/tests/unit/test_transport: WRAPS = -Wl,--wrap=socket,--wrap=bind,--wrap=set
 	-Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=eventfd,--wrap=mmap,--wrap=getsockname
 
 $(TOOL_BIN): $(B)/%: $(B)/%.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(filter tests/bench/%,$*),$(LIB_LIBS))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(filter tests/bench/%,$*),$(LIB_LIBS))
 
 $(TEST_BPF): $(B)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
 $(TEST_SKEL): $(B)/gen/%.skel.h: $(B)/tests/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name $(notdir $*) > $@
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(notdir $*) > $@
 
 $(patsubst %,%.o,$(filter $(B)/tests/bench/%,$(TOOL_BIN))): $(TEST_SKEL)
 
 # The object is installed and tested by itself: not an intermediate file.
 .SECONDARY: $(B)/bpf/steer.bpf.o $(GEN)
+
+test-list: # for scripts/check: the cmocka programs of this build
+	@printf '%s\n' $(TEST_BIN)
 
 bench: all tests ## measure receiving on both paths, side by side, over a veth
 	@B=$(B) tests/bench/rx.sh

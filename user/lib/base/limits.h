@@ -20,6 +20,10 @@
 #define SOCK_BUFFERS	   256u
 #define SOCK_BUFFER_STRIDE (65536u + 320u)
 
+/* Messages by which UDP_GRO is judged, and how long it stays off when it did not pay. */
+#define GRO_WINDOW   1024u
+#define GRO_RETRY_NS 1000000000ull
+
 /* Kernel limit of segments per UDP_SEGMENT message (UDP_MAX_SEGMENTS was 64 before Linux 6.9). */
 #define GSO_SEGMENTS_MAX 64u
 #define GSO_BYTES_MAX	 65000u
@@ -30,6 +34,9 @@
 
 /* How often port 0 is tried until both families agree on a number. */
 #define BIND_TRIES 100
+
+/* How often a further port is tried until it has a number that the reader does not use yet. */
+#define PORT_TRIES 16
 
 #define READERS_MAX 64u
 
