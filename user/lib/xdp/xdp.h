@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fast path, as the transport sees it: devices (an interface with a steering program) and
+ * their queues. A device belongs to the control thread; what readers may do is in queue.h and
+ * umem.h.
+ */
+#ifndef XDP_XDP_H
+#define XDP_XDP_H
+
+#include "net/event.h"
+#include "xdp/queue.h"
+
+#define XDP_REASON_ROOM 200
+
+struct xdp_device;
+
+struct xdp_settings {
+	enum mr_xdp_mode mode;
+	enum mr_zero_copy zero_copy;
+	unsigned busy_poll_us;
+};
+
+/* What a transport claims on a device. */
+struct xdp_claim {
+	uint16_t port;
+	unsigned families;		 /* MR_FAMILY_… */
+	const struct mr_endpoint *bound; /* the one address served, in `remote`; NULL: every one */
+};
+
+/*
+ * Could this interface be accelerated at all? Asked before anything is touched; when not, why.
+ * `forced` (the caller named it, and a mode) lets pass what is only unwise.
+ */
+bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *settings,
+		      char *reason, size_t room);
+
+/*
+ * Attaches or adopts the steering program, configures it and claims the port. Nothing is steered
+ * until addresses are told and queues armed. 0, or -errno and a reason with nothing left behind.
+ */
+int xdp_device_open(struct xdp_device **out, const struct net_link *link,
+		    const struct xdp_settings *settings, const struct xdp_claim *claim,
+		    char *reason, size_t room);
+
+/* Gives everything back. Its queues must be closed. */
+void xdp_device_close(struct xdp_device *d);
+
+/*
+ * Tells the steering program of one local address (full-length prefixes outside loopback; others
+ * are left to the kernel). 0 or -errno.
+ */
+int xdp_device_local(struct xdp_device *d, const struct net_local *local, bool gone);
+
+/* Receive queues the device has now, after attaching (which may change it), at most STEER_QUEUES.
+ */
+uint32_t xdp_device_queues(const struct xdp_device *d);
+
+/* Opens an AF_XDP socket on queue `id` over a reader's umem; see queue_open. */
+int xdp_device_queue_open(struct xdp_device *d, uint32_t id, struct umem *umem, uint8_t slot,
+			  uint32_t depth, struct queue **out, char *reason, size_t room);
+/* Closes a queue and lets go of the lock on it. */
+void xdp_device_queue_close(struct xdp_device *d, uint32_t id, struct queue *q);
+
+enum mr_xdp_mode xdp_device_mode(const struct xdp_device *d);
+bool xdp_device_adopted(const struct xdp_device *d);
+
+/* The interface changed (MTU, MAC): configures the program anew. 0 or -errno. */
+int xdp_device_update(struct xdp_device *d, const struct net_link *link);
+
+/*
+ * Is the program that we use still the one attached? Asks the kernel: a link event may be older
+ * than the attachment.
+ */
+bool xdp_device_attached(const struct xdp_device *d);
+
+#endif
