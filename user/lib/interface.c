@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+#include "interface.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define NS_PER_MS      1000000u
+#define RETRY_FIRST_MS 1000u
+#define RETRY_LAST_MS  30000u
+
+void interface_set_path(struct control *c, struct interface *i, enum mr_path path,
+			const char *reason)
+{
+	bool changed = i->info.path != path;
+
+	pthread_mutex_lock(&c->lock);
+	snprintf(i->info.device, sizeof(i->info.device), "%s", i->link.name);
+	i->info.ifindex = i->link.ifindex;
+	i->info.path = (uint8_t)path;
+	snprintf(i->info.reason, sizeof(i->info.reason), "%s", reason);
+	if (path == MR_PATH_SOCKET) {
+		i->info.mode = MR_XDP_MODE_AUTO;
+		i->info.queues = 0;
+		i->info.zero_copy = i->info.adopted = 0;
+	}
+	pthread_mutex_unlock(&c->lock);
+	log_say(&c->transport->log, MR_LOG_INFO, "%s: %s: %s", i->link.name, mr_path_name(path),
+		reason);
+	if (changed && c->ready)
+		control_emit(c, MR_EVENT_PATH, i);
+}
+
+/* ---------------------------------------------------------------- raising */
+
+/* How many frames a further queue of this reader may hold; a quarter is kept for the caller. */
+static uint32_t depth_for(const struct control *c, const struct mr_reader *r)
+{
+	uint32_t budget = r->umem.frames / 4 * 3, used = 0, depth = RING_SIZE;
+
+	for (unsigned k = 0; k < c->count; k++)
+		for (unsigned s = 0; s < c->interfaces[k]->served_count; s++)
+			if (c->interfaces[k]->served[s].reader == r)
+				used += c->interfaces[k]->served[s].depth;
+	/* Never more than half of what is left, so that one more always fits. */
+	while (depth > BATCH_MAX && depth > (budget - used) / 2)
+		depth /= 2;
+	return used + depth <= budget ? depth : 0;
+}
+
+static int free_slot(struct mr_reader *r)
+{
+	for (unsigned s = 0; s < QUEUES_PER_READER; s++)
+		if (atomic_load_explicit(&r->slots[s].state, memory_order_acquire) == SLOT_EMPTY)
+			return (int)s;
+	return -1;
+}
+
+static bool umem_is_used(struct mr_reader *r)
+{
+	for (unsigned s = 0; s < QUEUES_PER_READER; s++)
+		if (atomic_load(&r->slots[s].state) != SLOT_EMPTY)
+			return true;
+	return false;
+}
+
+/* Opens one queue and offers it to the reader that its number falls to. */
+static int open_queue(struct control *c, struct interface *i, uint32_t id, char *reason,
+		      size_t room)
+{
+	struct mr_reader *r = &c->transport->readers[id % c->transport->reader_count];
+	int slot = free_slot(r), err;
+	uint32_t frames = r->umem.frames ? r->umem.frames : FRAMES_PER_READER, depth;
+	struct queue *q = NULL;
+
+	for (;; frames /= 2) {
+		if (!r->umem.frames && umem_init(&r->umem, frames)) {
+			snprintf(reason, room, "no memory for frames");
+			return -ENOMEM;
+		}
+		depth = depth_for(c, r);
+		if (slot < 0 || !depth) {
+			snprintf(reason, room, "queue %u: too many queues for one reader", id);
+			return -ENOSPC;
+		}
+		err = xdp_device_queue_open(i->device, id, &r->umem, (uint8_t)slot, depth, &q,
+					    reason, room);
+		/* The memory lock limit: less may be enough, while nobody uses the area yet. */
+		if (err != -ENOBUFS || frames / 2 < FRAMES_MIN || umem_is_used(r))
+			break;
+		umem_fini(&r->umem);
+		log_say(&c->transport->log, MR_LOG_WARN,
+			"memory lock limit: trying with %u frames of %u bytes", frames / 2,
+			FRAME_SIZE);
+	}
+	if (err)
+		return err;
+	r->slots[slot].queue = q;
+	pthread_mutex_lock(&c->lock);
+	i->served[i->served_count++] = (struct served){
+		.reader = r, .queue_id = id, .depth = depth, .slot = (uint8_t)slot
+	};
+	pthread_mutex_unlock(&c->lock);
+	/* From here on it is the reader's. */
+	atomic_store_explicit(&r->slots[slot].state, SLOT_OFFERED, memory_order_release);
+	return 0;
+}
+
+static void tell_locals(struct control *c, struct interface *i)
+{
+	const struct net_table *table = watch_table(c->watch);
+
+	for (size_t k = 0; k < table->local_count; k++)
+		xdp_device_local(i->device, &table->locals[k], false);
+}
+
+/* Plans another attempt after a failure that may pass. */
+static void plan_retry(struct interface *i)
+{
+	i->retry_ms = i->retry_ms ? i->retry_ms * 2 : RETRY_FIRST_MS;
+	if (i->retry_ms > RETRY_LAST_MS)
+		i->retry_ms = RETRY_LAST_MS;
+	i->retry_ns = clock_now_ns() + (uint64_t)i->retry_ms * NS_PER_MS;
+}
+
+static void raise_failed(struct control *c, struct interface *i, int err, const char *reason)
+{
+	i->error = err;
+	if (err == -EBUSY || err == -ENETDOWN || err == -EAGAIN || err == -ENOMEM || err == -ENODEV)
+		plan_retry(i);
+	interface_set_path(c, i, MR_PATH_SOCKET, reason);
+}
+
+static void drop_served(struct interface *i)
+{
+	free(i->served);
+	i->served = NULL;
+	i->served_count = 0;
+}
+
+void interface_raise(struct control *c, struct interface *i)
+{
+	struct xdp_claim claim = { .port = c->transport->port,
+				   .families = c->transport->families,
+				   .bound = c->options.bound_set ? &c->options.bound : NULL };
+	char reason[XDP_REASON_ROOM] = "";
+	uint32_t queues;
+	int err;
+
+	i->retry_ns = 0;
+	err = xdp_device_open(&i->device, &i->link, &c->options.settings, &claim, reason,
+			      sizeof(reason));
+	if (err) {
+		i->device = NULL;
+		raise_failed(c, i, err, reason);
+		return;
+	}
+	tell_locals(c, i);
+	queues = xdp_device_queues(i->device);
+	i->served = calloc(queues, sizeof(*i->served));
+	for (uint32_t id = 0; i->served && id < queues; id++) {
+		int one = open_queue(c, i, id, reason, sizeof(reason));
+
+		if (one && !err)
+			err = one;
+	}
+	if (!i->served_count) {
+		drop_served(i);
+		xdp_device_close(i->device);
+		i->device = NULL;
+		raise_failed(c, i, err ? err : -ENOMEM, reason[0] ? reason : "no memory");
+		return;
+	}
+	i->error = 0;
+	i->raised = false;
+	/* Kept for the line that says it is served: why not every queue. */
+	snprintf(i->info.reason, sizeof(i->info.reason), "%s", err ? reason : "");
+	for (unsigned s = 0; s < i->served_count; s++)
+		reader_wake(i->served[s].reader);
+}
+
+/* ---------------------------------------------------------------- lowering */
+
+void interface_lower(struct control *c, struct interface *i, const char *reason)
+{
+	if (!i->device || i->closing)
+		return;
+	i->closing = true;
+	i->raised = false;
+	for (unsigned k = 0; k < i->served_count; k++) {
+		struct slot *slot = slot_of(&i->served[k]);
+		int expected = SLOT_OFFERED;
+
+		/* An offer nobody took is taken back; else the reader has to finish. */
+		if (!atomic_compare_exchange_strong(&slot->state, &expected, SLOT_DRAINED) &&
+		    expected == SLOT_ARMED)
+			queue_disarm(slot->queue);
+	}
+	queue_grace();
+	for (unsigned k = 0; k < i->served_count; k++) {
+		int expected = SLOT_ARMED;
+
+		if (atomic_compare_exchange_strong(&slot_of(&i->served[k])->state, &expected,
+						   SLOT_RETIRING))
+			reader_wake(i->served[k].reader);
+	}
+	interface_set_path(c, i, MR_PATH_SOCKET, reason);
+}
+
+/* Closes one drained queue and lets the reader have its frames back. */
+static void close_served(struct control *c, struct interface *i, const struct served *s)
+{
+	struct slot *slot = slot_of(s);
+	struct queue_losses losses;
+
+	queue_losses(slot->queue, &losses);
+	pthread_mutex_lock(&c->lock);
+	c->closed_ring_full += losses.ring_full;
+	c->closed_no_frame += losses.no_frame;
+	xdp_device_queue_close(i->device, s->queue_id, slot->queue);
+	slot->queue = NULL;
+	pthread_mutex_unlock(&c->lock);
+	atomic_store_explicit(&slot->state, SLOT_CLOSED, memory_order_release);
+	reader_wake(s->reader);
+}
+
+static void finish_closing(struct control *c, struct interface *i)
+{
+	for (unsigned k = 0; k < i->served_count; k++)
+		if (atomic_load_explicit(&slot_of(&i->served[k])->state, memory_order_acquire) !=
+		    SLOT_DRAINED)
+			return;
+	for (unsigned k = 0; k < i->served_count; k++)
+		close_served(c, i, &i->served[k]);
+	pthread_mutex_lock(&c->lock);
+	drop_served(i);
+	pthread_mutex_unlock(&c->lock);
+	xdp_device_close(i->device);
+	i->device = NULL;
+	i->closing = false;
+	i->changed = true; /* look at it again: it may be served anew */
+	if (!i->gone)
+		plan_retry(i);
+}
+
+/* ---------------------------------------------------------------- settling */
+
+static void say_raised(struct control *c, struct interface *i, unsigned armed)
+{
+	const struct queue *first = slot_of(&i->served[0])->queue;
+	bool native = xdp_device_mode(i->device) == MR_XDP_MODE_NATIVE;
+	char reason[sizeof(i->info.reason)];
+
+	pthread_mutex_lock(&c->lock);
+	i->info.mode = (uint8_t)xdp_device_mode(i->device);
+	i->info.adopted = xdp_device_adopted(i->device);
+	i->info.zero_copy = queue_is_zero_copy(first);
+	i->info.queues = armed;
+	pthread_mutex_unlock(&c->lock);
+	snprintf(reason, sizeof(reason), "%s, %s%s%s%.120s", native ? "native" : "generic",
+		 i->info.zero_copy ? "zero copy" : "copy",
+		 i->info.adopted ? ", adopted program" : "", i->info.reason[0] ? "; " : "",
+		 i->info.reason);
+	i->raised = true;
+	i->retry_ms = 0;
+	interface_set_path(c, i, MR_PATH_XDP, reason);
+}
+
+bool interface_settle(struct control *c, struct interface *i)
+{
+	unsigned armed = 0, offered = 0, failed = 0;
+
+	if (!i->device)
+		return false;
+	for (unsigned k = 0; k < i->served_count; k++) {
+		int state =
+			atomic_load_explicit(&slot_of(&i->served[k])->state, memory_order_acquire);
+
+		armed += state == SLOT_ARMED;
+		offered += state == SLOT_OFFERED;
+		failed += state == SLOT_DRAINED;
+	}
+	if (i->closing)
+		finish_closing(c, i);
+	else if (failed)
+		interface_lower(c, i, "a queue could not be armed");
+	else if (!offered && !i->raised)
+		say_raised(c, i, armed);
+	return offered > 0;
+}
+
+void interface_close(struct control *c, struct interface *i)
+{
+	for (unsigned k = 0; k < i->served_count; k++) {
+		struct slot *slot = slot_of(&i->served[k]);
+
+		queue_disarm(slot->queue);
+		close_served(c, i, &i->served[k]);
+	}
+	drop_served(i);
+	xdp_device_close(i->device);
+	i->device = NULL;
+}
