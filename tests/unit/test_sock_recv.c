@@ -259,8 +259,9 @@ static void test_zero_length(void **state)
 	for (unsigned i = 0; i < COUNT(lengths); i++)
 		send_numbered(i, 1, lengths[i]);
 	assert_int_equal(fill(&f.s4, 64), COUNT(lengths));
-	while (taken < COUNT(lengths)) /* one at a time: each take ends at one of them */
-		taken += sock_recv_take(&f.recv, &d[taken], 1);
+	/* One at a time: each take ends at one of them. */
+	for (; taken < COUNT(lengths); taken++)
+		assert_int_equal(sock_recv_take(&f.recv, &d[taken], 1), 1);
 	for (unsigned i = 0; i < COUNT(lengths); i++) {
 		assert_int_equal(d[i].len, lengths[i]);
 		assert_non_null(d[i].data);

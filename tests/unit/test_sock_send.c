@@ -1017,6 +1017,28 @@ static void test_not_stale(void **state)
 	}
 }
 
+/* Local, though a route to it would not choose it: secondary addresses and the rest of 127/8. */
+static void test_not_stale_though_not_preferred(void **state)
+{
+	(void)state;
+	check_not_stale(&f.p4, "127.0.0.5", EHOSTUNREACH, 1);
+	check_not_stale(&f.p4, "127.255.0.9", EINVAL, 3);
+}
+
+static void test_not_stale_secondary(void **state)
+{
+	enter_netns(state);
+	shell("ip addr add 10.55.0.1/24 dev lo && ip addr add 10.55.0.2/24 dev lo");
+	shell("ip addr add fd00:55::1/64 dev lo nodad && ip addr add fd00:55::2/64 dev lo nodad");
+	shell("ip route add local 10.56.0.0/16 dev lo");
+	check_not_stale(&f.p4, "10.55.0.1", EHOSTUNREACH, 1);
+	check_not_stale(&f.p4, "10.55.0.2", EHOSTUNREACH, 1);
+	check_not_stale(&f.p4, "10.55.0.2", EINVAL, 3);
+	check_not_stale(&f.p4, "10.56.7.8", ENETUNREACH, 1);
+	check_not_stale(&f.p6, "fd00:55::1", EHOSTUNREACH, 1);
+	check_not_stale(&f.p6, "fd00:55::2", EINVAL, 1);
+}
+
 /* Errors that never mean the source are not looked into. */
 static void test_not_even_asked(void **state)
 {
@@ -1230,6 +1252,8 @@ int main(void)
 		TEST(test_stale_with_interface),
 		TEST(test_stale_link_local),
 		TEST(test_not_stale),
+		TEST(test_not_stale_though_not_preferred),
+		TEST(test_not_stale_secondary),
 		TEST(test_not_even_asked),
 		TEST(test_cannot_ask),
 		TEST(test_address_removed),

@@ -184,29 +184,44 @@ void interface_raise(struct control *c, struct interface *i)
 
 /* ---------------------------------------------------------------- lowering */
 
+/*
+ * Takes back what no reader has taken yet, and has the others drain what is armed. A queue that is
+ * being armed just now comes in the next round: its reader wakes us.
+ */
+static void retire_served(struct interface *i)
+{
+	bool disarmed = false;
+
+	for (unsigned k = 0; k < i->served_count; k++) {
+		struct slot *slot = slot_of(&i->served[k]);
+		int expected = SLOT_OFFERED;
+
+		if (!atomic_compare_exchange_strong(&slot->state, &expected, SLOT_DRAINED) &&
+		    expected == SLOT_ARMED) {
+			queue_disarm(slot->queue);
+			i->served[k].disarmed = disarmed = true;
+		}
+	}
+	if (disarmed)
+		queue_grace();
+	for (unsigned k = 0; k < i->served_count; k++) {
+		struct served *s = &i->served[k];
+
+		if (!s->disarmed)
+			continue;
+		s->disarmed = false;
+		atomic_store_explicit(&slot_of(s)->state, SLOT_RETIRING, memory_order_release);
+		reader_wake(s->reader);
+	}
+}
+
 void interface_lower(struct control *c, struct interface *i, const char *reason)
 {
 	if (!i->device || i->closing)
 		return;
 	i->closing = true;
 	i->raised = false;
-	for (unsigned k = 0; k < i->served_count; k++) {
-		struct slot *slot = slot_of(&i->served[k]);
-		int expected = SLOT_OFFERED;
-
-		/* An offer nobody took is taken back; else the reader has to finish. */
-		if (!atomic_compare_exchange_strong(&slot->state, &expected, SLOT_DRAINED) &&
-		    expected == SLOT_ARMED)
-			queue_disarm(slot->queue);
-	}
-	queue_grace();
-	for (unsigned k = 0; k < i->served_count; k++) {
-		int expected = SLOT_ARMED;
-
-		if (atomic_compare_exchange_strong(&slot_of(&i->served[k])->state, &expected,
-						   SLOT_RETIRING))
-			reader_wake(i->served[k].reader);
-	}
+	retire_served(i);
 	interface_set_path(c, i, MR_PATH_SOCKET, reason);
 }
 
@@ -229,6 +244,7 @@ static void close_served(struct control *c, struct interface *i, const struct se
 
 static void finish_closing(struct control *c, struct interface *i)
 {
+	retire_served(i);
 	for (unsigned k = 0; k < i->served_count; k++)
 		if (atomic_load_explicit(&slot_of(&i->served[k])->state, memory_order_acquire) !=
 		    SLOT_DRAINED)
@@ -280,7 +296,7 @@ bool interface_settle(struct control *c, struct interface *i)
 			atomic_load_explicit(&slot_of(&i->served[k])->state, memory_order_acquire);
 
 		armed += state == SLOT_ARMED;
-		offered += state == SLOT_OFFERED;
+		offered += state == SLOT_OFFERED || state == SLOT_ARMING;
 		failed += state == SLOT_DRAINED;
 	}
 	if (i->closing)

@@ -18,6 +18,7 @@ struct served {
 	uint32_t queue_id;
 	uint32_t depth;
 	uint8_t slot;
+	bool disarmed; /* on its way from armed to retiring */
 };
 
 struct interface {

@@ -109,13 +109,12 @@ static void arm(struct mr_reader *r, struct slot *s)
 	int expected = SLOT_OFFERED, err;
 
 	/* Control may take an offer back; whoever changes the state first has the queue. */
-	if (!atomic_compare_exchange_strong(&s->state, &expected, SLOT_ARMED))
+	if (!atomic_compare_exchange_strong(&s->state, &expected, SLOT_ARMING))
 		return;
 	err = watch_fd_in(r, queue_fd(s->queue), &ring_mark);
 	if (!err)
 		err = queue_arm(s->queue);
-	if (err)
-		set_state(s, SLOT_DRAINED);
+	set_state(s, err ? SLOT_DRAINED : SLOT_ARMED);
 }
 
 /* Frames the kernel had when the socket was closed are ours again. */
@@ -327,7 +326,7 @@ ssize_t mr_recv(struct mr_reader *r, void *buf, size_t len, struct mr_endpoint *
 
 	if (n <= 0)
 		return n ? n : -EAGAIN;
-	if (d.len)
+	if (d.len && len)
 		memcpy(buf, d.data, d.len < len ? d.len : len);
 	if (e)
 		*e = d.endpoint;

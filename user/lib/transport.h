@@ -35,13 +35,14 @@ struct mr_writer {
  * state belongs to may touch the queue, and change the state:
  *
  *	control			     reader
- *	SLOT_EMPTY    -> SLOT_OFFERED -> SLOT_ARMED (or SLOT_DRAINED, could not be armed)
+ *	SLOT_EMPTY    -> SLOT_OFFERED -> SLOT_ARMING -> SLOT_ARMED (or SLOT_DRAINED: it failed)
  *	SLOT_ARMED    -> SLOT_RETIRING  -> SLOT_DRAINED	     (after queue_disarm)
  *	SLOT_DRAINED  -> SLOT_CLOSED  -> SLOT_EMPTY	     (frames reclaimed)
  */
 enum slot_state {
 	SLOT_EMPTY,
 	SLOT_OFFERED,
+	SLOT_ARMING,
 	SLOT_ARMED,
 	SLOT_RETIRING,
 	SLOT_DRAINED,

@@ -16,20 +16,20 @@
 /* One interface as RTM_NEWLINK tells it; attributes it does not tell are zero. */
 struct net_link {
 	uint32_t ifindex;
-	uint32_t master;       /* IFLA_MASTER: bridge, bond, VRF … above it; 0: none */
-	uint32_t lower;	       /* IFLA_LINK when it differs from ifindex: device below (VLAN,
-				  macvlan) or the veth peer; 0: none, or in another namespace,
-				  where that index would name another device */
-	uint32_t flags;	       /* IFF_… */
+	uint32_t master; /* IFLA_MASTER: bridge, bond, VRF … above it; 0: none */
+	uint32_t lower;	 /* IFLA_LINK when it differs from ifindex: device below (VLAN,
+			    macvlan) or the veth peer; 0: none, or in another namespace,
+			    where that index would name another device */
+	uint32_t flags;	 /* IFF_… */
 	uint32_t mtu;
-	uint32_t rx_queues;    /* IFLA_NUM_RX_QUEUES: allocated, not all need be in use */
-	uint32_t xdp_program;  /* IFLA_XDP_PROG_ID; 0: none */
-	uint16_t type;	       /* ARPHRD_… */
-	uint8_t xdp_attached;  /* XDP_ATTACHED_NONE, _DRV, _SKB, _HW, _MULTI */
-	bool has_mac;	       /* IFLA_ADDRESS of six bytes was there */
+	uint32_t rx_queues;   /* IFLA_NUM_RX_QUEUES: allocated, not all need be in use */
+	uint32_t xdp_program; /* IFLA_XDP_PROG_ID; 0: none */
+	uint16_t type;	      /* ARPHRD_… */
+	uint8_t xdp_attached; /* XDP_ATTACHED_NONE, _DRV, _SKB, _HW, _MULTI */
+	bool has_mac;	      /* IFLA_ADDRESS of six bytes was there */
 	uint8_t mac[6];
 	char name[16];
-	char kind[16];	       /* IFLA_INFO_KIND: "veth", "bridge", …; "" for hardware */
+	char kind[16]; /* IFLA_INFO_KIND: "veth", "bridge", …; "" for hardware */
 };
 
 /* One row of the kernel's `local` routing table: addresses that are this host's. */
@@ -42,9 +42,9 @@ struct net_local {
 
 enum net_event_type {
 	NET_EVENT_NONE,
-	NET_EVENT_LINK,	      /* new or changed */
+	NET_EVENT_LINK, /* new or changed */
 	NET_EVENT_LINK_GONE,
-	NET_EVENT_LOCAL,      /* RTN_LOCAL route in RT_TABLE_LOCAL, new */
+	NET_EVENT_LOCAL, /* RTN_LOCAL route in RT_TABLE_LOCAL, new */
 	NET_EVENT_LOCAL_GONE,
 };
 

@@ -9,7 +9,7 @@
 #include "net/event.h"
 
 struct net_table {
-	struct net_link *links;	  /* sorted by ifindex */
+	struct net_link *links; /* sorted by ifindex */
 	size_t link_count, link_room;
 	struct net_local *locals; /* sorted; one per route, so an address can be there twice */
 	size_t local_count, local_room;

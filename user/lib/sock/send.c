@@ -127,24 +127,28 @@ static bool source_is_local(const struct mr_endpoint *e)
 	struct mr_endpoint source = { .family = e->family,
 				      .port_be = htons(9),
 				      .remote = e->local };
-	struct sockaddr_storage to, from = { 0 };
-	socklen_t len, from_len = sizeof(from);
-	struct mr_endpoint chosen;
+	struct sockaddr_storage from, to;
+	socklen_t len;
 	bool local;
 	int fd;
 
 	source.scope = IN6_IS_ADDR_LINKLOCAL(&e->remote.v6) ? e->scope : e->ifindex;
 	len = mr_endpoint_to_sockaddr(&source, &to);
+	source.port_be = 0;
+	mr_endpoint_to_sockaddr(&source, &from);
 	fd = socket(e->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return true; /* in doubt nothing is forgotten */
-	if (connect(fd, (struct sockaddr *)&to, len) < 0) {
-		local = errno == EPERM; /* a policy that has nothing to do with the address */
-	} else {
-		getsockname(fd, (struct sockaddr *)&from, &from_len);
-		local = !mr_endpoint_from_sockaddr(&chosen, (struct sockaddr *)&from, from_len) &&
-			!memcmp(&chosen.remote, &e->local, sizeof(chosen.remote));
-	}
+	/*
+	 * With ip_nonlocal_bind one can bind to anything; connecting from there asks what sending
+	 * asks. (What an unbound socket would choose proves nothing: for a secondary address and
+	 * for 127.0.0.2 that is the primary one.)
+	 */
+	if (bind(fd, (struct sockaddr *)&from, len) == 0)
+		local = connect(fd, (struct sockaddr *)&to, len) == 0 ||
+			(errno != ENETUNREACH && errno != EINVAL);
+	else
+		local = errno != EADDRNOTAVAIL && errno != ENODEV && errno != EINVAL;
 	close(fd);
 	return local;
 }
