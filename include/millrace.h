@@ -220,8 +220,8 @@ struct mr_options {
  *
  * Returns 0 and *out, or: -EADDRINUSE (port taken), -EINVAL (options), -ENODEV (no such
  * interface), -EADDRNOTAVAIL (address not on this host), -EPERM (fwmark without CAP_NET_ADMIN or
- * CAP_NET_RAW), -EOPNOTSUPP and others (MR_POLICY_XDP that cannot be had). After a failure
- * nothing is left open, attached or claimed.
+ * CAP_NET_RAW), -EOPNOTSUPP and others (MR_POLICY_XDP that cannot be had: diag->step begins with
+ * "fast path"). After a failure *out is NULL and nothing is left open, attached or claimed.
  */
 MR_API int mr_bind(const struct mr_options *options, struct mr_transport **out,
 		   struct mr_diag *diag);
@@ -289,10 +289,11 @@ MR_API ssize_t mr_recv(struct mr_reader *r, void *buf, size_t len, struct mr_end
 		       int timeout_ms);
 
 /*
- * Opens one more port, served by this reader: datagrams that come to it are read with their
- * local_port set, and datagrams written with that local_port leave from it. With a peer, only
- * that endpoint's datagrams are let in, and `family` is taken from it; the kernel chooses the
- * number. This is how a relay gets a port per session. From the reader's thread.
+ * Opens one more port for the conversation with one peer, served by this reader: the peer's
+ * datagrams that come to it are read with their local_port set (anybody else's are dropped and
+ * counted), and datagrams written with that local_port leave from it. The kernel chooses the
+ * number; the options `address` and `bind_device` are for the transport's own port. This is how a
+ * relay gets a port per session. From the reader's thread.
  *
  * Returns the port, never the transport's own, or -errno: -EADDRINUSE when ports have run out,
  * -EMFILE, -ENOMEM, … Closing discards what has arrived and is not read yet.

@@ -140,6 +140,7 @@ int mr_bind(const struct mr_options *options, struct mr_transport **out, struct 
 	struct mr_transport *t;
 	int err;
 
+	*out = NULL;
 	if (diag)
 		memset(diag, 0, sizeof(*diag));
 	err = check_options(options, diag);

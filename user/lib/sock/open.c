@@ -87,10 +87,17 @@ static int bind_port(struct sock *s, const struct sockaddr *address)
 static int fail(struct sock *s, struct mr_diag *diag, int err, const char *step,
 		const struct sock_options *o)
 {
-	char object[64], remedy[160] = "";
+	char object[64], remedy[160] = "", address[MR_ENDPOINT_TEXT] = "";
+	struct mr_endpoint e;
 
-	snprintf(object, sizeof(object), "%s port %u", s->family == AF_INET6 ? "IPv6" : "IPv4",
-		 s->port);
+	if (o->address &&
+	    !mr_endpoint_from_sockaddr(&e, o->address, sizeof(struct sockaddr_in6))) {
+		e.local = e.remote;
+		e.ifindex = e.scope;
+		mr_endpoint_format_local(&e, address);
+	}
+	snprintf(object, sizeof(object), "%s%s%s port %u",
+		 s->family == AF_INET6 ? "IPv6" : "IPv4", address[0] ? " " : "", address, s->port);
 	if (err == -EADDRINUSE && s->port)
 		snprintf(remedy, sizeof(remedy),
 			 "another socket has the port: see `ss -lunp sport = :%u`", s->port);
