@@ -22,9 +22,11 @@ $(TEST_BIN): $(B)/%: $(B)/%.o $(STATIC)
 
 # Calls that a test stands in for, to make them fail.
 $(B)/tests/unit/test_sock_recv: WRAPS = -Wl,--wrap=recvmmsg,--wrap=mmap
-$(B)/tests/unit/test_sock_send: WRAPS = -Wl,--wrap=sendmmsg,--wrap=socket,--wrap=bind
-$(B)/tests/unit/test_transport: WRAPS = -Wl,--wrap=socket,--wrap=bind,--wrap=setsockopt \
-	-Wl,--wrap=epoll_create1,--wrap=epoll_ctl,--wrap=eventfd,--wrap=mmap,--wrap=getsockname
+$(patsubst %,$(B)/tests/unit/test_sock_%,send gso errors stale): \
+	WRAPS = -Wl,--wrap=sendmmsg,--wrap=socket,--wrap=bind
+$(patsubst %,$(B)/tests/unit/test_%,bind read readers write ports fwmark stats): \
+	WRAPS = -Wl,--wrap=socket,--wrap=bind,--wrap=setsockopt,--wrap=epoll_create1 \
+	-Wl,--wrap=epoll_ctl,--wrap=eventfd,--wrap=mmap,--wrap=getsockname
 
 $(TOOL_BIN): $(B)/%: $(B)/%.o
 	$(call say,LINK,$@)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the socket tests share: plain sockets as the far side, seeded chance, a namespace. */
+/* What the tests share: plain sockets as the far side, seeded chance, a namespace. */
 #ifndef UNIT_H
 #define UNIT_H
 

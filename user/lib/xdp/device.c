@@ -32,23 +32,26 @@ static bool is_kind(const struct net_link *link, const char *kinds)
 }
 
 /*
- * Devices on which generic mode can hand over several datagrams as one frame (GSO, GRO), which no
- * length check can tell apart: it is never chosen for them by itself.
+ * On a virtual device generic mode can hand over several datagrams as one frame (GSO, GRO), which
+ * no length check can tell apart: there it is never chosen by itself.
  */
-static bool generic_is_unsafe(const struct net_link *link)
+static bool is_hardware(const struct net_link *link)
 {
-	return is_kind(link,
-		       "veth tun bridge macvlan macvtap ipvlan vxlan geneve netkit bond team");
+	return link->kind[0] == '\0';
 }
 
-/* Devices whose senders may be on this host, and leave the checksum to hardware there is none of.
- */
+/* Virtual devices with a native mode that AF_XDP works with. (On a bond it receives nothing.) */
+static bool has_native(const struct net_link *link)
+{
+	return is_hardware(link) || is_kind(link, "veth tun");
+}
+
+/* Devices whose senders may be on this host, and leave the checksum to hardware there is none of. */
 static bool has_local_senders(const struct net_link *link)
 {
 	char driver[32];
 
-	return is_kind(link, "veth tun netkit") ||
-	       !strcmp(nic_driver(link->name, driver), "virtio_net");
+	return !is_hardware(link) || !strcmp(nic_driver(link->name, driver), "virtio_net");
 }
 
 static int refuse(char *reason, size_t room, const char *why)
@@ -68,8 +71,7 @@ bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *se
 		return refuse(reason, room,
 			      "port of a bridge, bond or VRF: the kernel delivers as the upper "
 			      "device");
-	if (settings->mode != MR_XDP_MODE_GENERIC && generic_is_unsafe(link) &&
-	    !is_kind(link, "veth tun netkit"))
+	if (settings->mode != MR_XDP_MODE_GENERIC && !has_native(link))
 		return refuse(reason, room, "this kind of device has no native XDP");
 	return true;
 }
@@ -119,7 +121,7 @@ int xdp_device_open(struct xdp_device **out, const struct net_link *link,
 	d->settings = *settings;
 	d->origin.ifindex = link->ifindex;
 	d->origin.local_senders = has_local_senders(link);
-	err = program_attach(&d->program, link->ifindex, settings->mode, !generic_is_unsafe(link),
+	err = program_attach(&d->program, link->ifindex, settings->mode, is_hardware(link),
 			     reason, room);
 	if (err) {
 		free(d);
