@@ -177,7 +177,7 @@ struct mr_event {
 struct mr_diag {
 	int error;	  /* as returned: -errno */
 	char step[64];	  /* "bind the IPv6 socket" */
-	char object[64];  /* "port 53" */
+	char object[96];  /* "port 53" */
 	char remedy[192]; /* "another process has the port; see `ss -lunp sport = :53`" */
 };
 

@@ -87,7 +87,7 @@ static int bind_port(struct sock *s, const struct sockaddr *address)
 static int fail(struct sock *s, struct mr_diag *diag, int err, const char *step,
 		const struct sock_options *o)
 {
-	char object[64], remedy[160] = "", address[MR_ENDPOINT_TEXT] = "";
+	char object[sizeof(diag->object)], remedy[160] = "", address[MR_ENDPOINT_TEXT] = "";
 	struct mr_endpoint e;
 
 	if (o->address &&
