@@ -46,7 +46,7 @@ static bool has_native(const struct net_link *link)
 	return is_hardware(link) || is_kind(link, "veth tun");
 }
 
-/* Devices whose senders may be on this host, and leave the checksum to hardware there is none of. */
+/* Devices whose senders may be on this host and leave checksums to hardware that is not there. */
 static bool has_local_senders(const struct net_link *link)
 {
 	char driver[32];
