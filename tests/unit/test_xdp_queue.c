@@ -25,7 +25,7 @@ struct fake {
 	struct umem umem;
 	struct queue q;
 	struct counters counters;
-	uint32_t fill_producer, fill_consumer, rx_producer, rx_consumer;
+	uint32_t fill_producer, fill_consumer, rx_producer, rx_consumer, no_flags;
 	uint64_t fill_ring[RING_SIZE];
 	struct xdp_desc rx_ring[RING_SIZE];
 	struct mr_datagram held[FRAMES];
@@ -43,6 +43,7 @@ static struct fake *fake_new(void)
 					    .producer = &k->fill_producer,
 					    .consumer = &k->fill_consumer,
 					    .ring = k->fill_ring,
+					    .flags = &k->no_flags,
 					    .cached_cons = RING_SIZE };
 	k->q.rx = (struct xsk_ring_cons){ .mask = RING_SIZE - 1,
 					  .size = RING_SIZE,

@@ -373,11 +373,11 @@ int mr_port_open(struct mr_reader *r, const struct mr_endpoint *peer)
 
 	if (!s)
 		return -ENOMEM;
+	/* Under the lock, so that a mark being set either is seen here or sees this socket. */
+	pthread_mutex_lock(&r->ports_lock);
 	/* The table's pages cost nothing until they are touched. */
 	if (!r->ports)
 		r->ports = calloc(65536, sizeof(struct sock *));
-	/* Under the lock, so that a mark being set either is seen here or sees this socket. */
-	pthread_mutex_lock(&r->ports_lock);
 	err = r->ports ? open_other_port(r, s, peer) : -ENOMEM;
 	if (!err) {
 		err = watch_fd_in(r, s->fd, s);

@@ -20,10 +20,6 @@
 #define SOCK_BUFFERS	   256u
 #define SOCK_BUFFER_STRIDE (65536u + 320u)
 
-/* Messages by which UDP_GRO is judged, and how long it stays off when it did not pay. */
-#define GRO_WINDOW   1024u
-#define GRO_RETRY_NS 1000000000ull
-
 /* Kernel limit of segments per UDP_SEGMENT message (UDP_MAX_SEGMENTS was 64 before Linux 6.9). */
 #define GSO_SEGMENTS_MAX 64u
 #define GSO_BYTES_MAX	 65000u
@@ -48,8 +44,11 @@
 #define RING_SIZE	      2048u
 #define QUEUES_PER_READER     64u
 
+/* What a NAPI poll under way is given to end where RCU cannot be asked. */
+#define GRACE_MS 50
+
 /* A queue that was just given up is released by a kernel worker: EBUSY until then. */
 #define XSK_BUSY_STEP_MS  5
-#define XSK_BUSY_LIMIT_MS 2000
+#define XSK_BUSY_LIMIT_MS 200
 
 #endif

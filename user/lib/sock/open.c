@@ -19,15 +19,6 @@ int sock_set_mark(const struct sock *s, uint32_t mark)
 	return s->fd < 0 ? 0 : set(s->fd, SOL_SOCKET, SO_MARK, (int)mark);
 }
 
-bool sock_set_gro(struct sock *s, bool on)
-{
-	if (set(s->fd, SOL_UDP, UDP_GRO, on))
-		return false;
-	s->gro = on;
-	s->gro_looked = s->gro_coalesced = 0;
-	return true;
-}
-
 void sock_close(struct sock *s)
 {
 	if (s->fd >= 0)
@@ -55,6 +46,11 @@ static void set_wanted(int fd, int family, unsigned busy_poll_us)
 	else
 		set(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	/*
+	 * On for good: turned off on a live socket, what is queued coalesced would be read without
+	 * its segment size, as one datagram.
+	 */
+	set(fd, SOL_UDP, UDP_GRO, 1);
 	if (set(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCK_RCVBUF))
 		set(fd, SOL_SOCKET, SO_RCVBUF, SOCK_RCVBUF);
 	if (set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCK_SNDBUF))
@@ -90,14 +86,13 @@ static int fail(struct sock *s, struct mr_diag *diag, int err, const char *step,
 	char object[sizeof(diag->object)], remedy[160] = "", address[MR_ENDPOINT_TEXT] = "";
 	struct mr_endpoint e;
 
-	if (o->address &&
-	    !mr_endpoint_from_sockaddr(&e, o->address, sizeof(struct sockaddr_in6))) {
+	if (o->address && !mr_endpoint_from_sockaddr(&e, o->address, sizeof(struct sockaddr_in6))) {
 		e.local = e.remote;
 		e.ifindex = e.scope;
 		mr_endpoint_format_local(&e, address);
 	}
-	snprintf(object, sizeof(object), "%s%s%s port %u",
-		 s->family == AF_INET6 ? "IPv6" : "IPv4", address[0] ? " " : "", address, s->port);
+	snprintf(object, sizeof(object), "%s%s%s port %u", s->family == AF_INET6 ? "IPv6" : "IPv4",
+		 address[0] ? " " : "", address, s->port);
 	if (err == -EADDRINUSE && s->port)
 		snprintf(remedy, sizeof(remedy),
 			 "another socket has the port: see `ss -lunp sport = :%u`", s->port);
@@ -131,7 +126,6 @@ static int open_one(struct sock *s, int family, uint16_t port, bool join,
 	if (err)
 		return fail(s, diag, err, "set socket options", o);
 	set_wanted(s->fd, family, o->busy_poll_us);
-	sock_set_gro(s, true);
 	if (o->mark && (err = sock_set_mark(s, o->mark)))
 		return fail(s, diag, err, "set the firewall mark", o);
 	if (o->device && setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, o->device,

@@ -11,10 +11,6 @@ struct sock {
 	uint16_t port;
 	uint8_t family;
 	uint32_t drops_seen;	 /* last SO_RXQ_OVFL */
-	bool gro;		 /* UDP_GRO is on */
-	uint16_t gro_looked;	 /* messages since it was, or was last judged … */
-	uint16_t gro_coalesced;	 /* … and how many of them were coalesced */
-	uint64_t gro_retry_ns;	 /* when to try it again, while it is off */
 	struct mr_endpoint peer; /* family 0: anybody; else only this remote is let in */
 };
 
@@ -45,9 +41,6 @@ int sock_pair_join(struct sock *s4, struct sock *s6, const struct sock *first4,
 int sock_port_open(struct sock *s, const struct mr_endpoint *peer, uint32_t mark);
 
 void sock_close(struct sock *s);
-
-/* UDP_GRO on or off; false where the kernel has none. */
-bool sock_set_gro(struct sock *s, bool on);
 
 /* SO_MARK; 0 or -errno. */
 int sock_set_mark(const struct sock *s, uint32_t mark);

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/clock.h"
-
 /* A cookie of the socket path: buffer number + 1, so that it is never 0. */
 static uint64_t cookie_of(uint16_t buffer)
 {
@@ -57,23 +55,6 @@ static void equip(struct sock_recv *r, unsigned max)
 	}
 }
 
-/*
- * Coalescing pays for bulk, and costs a fifth where nothing coalesces (many flows, small
- * datagrams). So it is judged by what comes: off when hardly anything was coalesced, and tried
- * again a second later.
- */
-static void judge_gro(struct sock *s)
-{
-	if (s->gro && s->gro_looked >= GRO_WINDOW) {
-		if (s->gro_coalesced < GRO_WINDOW / 16 && sock_set_gro(s, false))
-			s->gro_retry_ns = clock_now_ns() + GRO_RETRY_NS;
-		s->gro_looked = s->gro_coalesced = 0;
-	} else if (!s->gro && s->gro_retry_ns && clock_now_ns() >= s->gro_retry_ns) {
-		if (!sock_set_gro(s, true))
-			s->gro_retry_ns = 0;
-	}
-}
-
 int sock_recv_fill(struct sock_recv *r, struct sock *s, unsigned max)
 {
 	int n;
@@ -97,7 +78,6 @@ int sock_recv_fill(struct sock_recv *r, struct sock *s, unsigned max)
 			counters_add(r->counters, REASON_SOCK_ERROR, 1);
 		return 0;
 	}
-	judge_gro(s);
 	r->pending_sock = s;
 	r->pending_next = 0;
 	r->pending_count = (unsigned)n;
@@ -152,9 +132,6 @@ static bool open_message(struct sock_recv *r, unsigned i)
 	const struct msghdr *h = &r->headers[i].msg_hdr;
 
 	cmsg_read(&r->pending_control, h);
-	r->pending_sock->gro_looked++;
-	if (r->pending_control.gro_size && r->pending_control.gro_size < r->headers[i].msg_len)
-		r->pending_sock->gro_coalesced++;
 	count_drops(r, r->pending_sock, r->pending_control.drops);
 	if (h->msg_flags & MSG_CTRUNC)
 		counters_add(r->counters, REASON_SOCK_CTRUNC, 1);

@@ -25,6 +25,7 @@ struct batch {
 /* What happened, added to the shared counters once per call. */
 struct tally {
 	unsigned sent, segmented, refused, stale;
+	uint32_t doubt; /* segment size just refused, not yet believed; 0: none */
 };
 
 static bool gso_may(struct sock_gso *gso, uint32_t size)
@@ -197,8 +198,7 @@ static bool may_mean_gso(int err)
  * one by one.
  */
 static unsigned settle(struct mr_datagram *d, unsigned first, unsigned count, int err,
-		       unsigned *singly, struct sock_gso *gso, struct counters *counters,
-		       struct tally *tally)
+		       unsigned *singly, struct counters *counters, struct tally *tally)
 {
 	/* The source first: whatever goes away without it was never the fault of GSO. */
 	if (forget_stale_source(&d[first], count, err)) {
@@ -206,11 +206,16 @@ static unsigned settle(struct mr_datagram *d, unsigned first, unsigned count, in
 		return 0;
 	}
 	if (count > 1 && may_mean_gso(err)) {
-		gso_refuse(gso, err == EMSGSIZE || err == EINVAL ? d[first].len : 1);
+		/*
+		 * Believed once a single one has gone: a blackhole says EINVAL too. A path MTU is
+		 * one peer's affair, and no reason to spare the others.
+		 */
+		tally->doubt = err == EMSGSIZE ? 0 : err == EINVAL ? d[first].len : 1;
 		tally->refused++;
 		*singly = first + count;
 		return 0;
 	}
+	tally->doubt = 0;
 	for (unsigned i = first; i < first + count; i++)
 		d[i].error = -err;
 	counters_share(counters, reason_of(err), count);
@@ -241,6 +246,9 @@ static unsigned send_batch(const struct sock *s, struct mr_datagram *d, unsigned
 
 		if (sent > 0) {
 			tally_sent(&b, (unsigned)sent, tally);
+			if (tally->doubt)
+				gso_refuse(gso, tally->doubt);
+			tally->doubt = 0;
 			done = b.first[sent];
 			continue;
 		}
@@ -251,7 +259,7 @@ static unsigned send_batch(const struct sock *s, struct mr_datagram *d, unsigned
 		/* An ICMP error of an earlier datagram: reported once, says nothing of this one. */
 		if (errno == ECONNREFUSED && reported++ < 2)
 			continue;
-		done += settle(d, done, b.first[1] - done, errno, &singly, gso, counters, tally);
+		done += settle(d, done, b.first[1] - done, errno, &singly, counters, tally);
 	}
 	return done;
 }

@@ -177,6 +177,9 @@ static void stock(struct queue *q)
 	}
 	xsk_ring_prod__submit(&q->fill, want);
 	q->stocked += want;
+	/* A zero-copy driver that ran out of frames waits to be told of new ones. */
+	if (xsk_ring_prod__needs_wakeup(&q->fill))
+		recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
 int queue_arm(struct queue *q)
@@ -193,7 +196,11 @@ void queue_disarm(struct queue *q)
 void queue_grace(void)
 {
 	/* A NAPI poll and its redirects run under RCU; this is synchronize_rcu for user space. */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	const struct timespec long_enough = { .tv_nsec = GRACE_MS * 1000000L };
+
+	/* Not to be had with nohz_full, nor under some seccomp filters. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+		nanosleep(&long_enough, NULL);
 }
 
 /* One descriptor into *d; false: the frame went back. */
