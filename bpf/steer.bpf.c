@@ -72,7 +72,7 @@ static __always_inline int mac_differs(const __u8 *a, const __u8 *b)
 }
 
 /* Is this frame for a claimed port on this very host and interface? */
-static __always_inline enum reason classify(void *data, void *end)
+static __always_inline enum reason classify(void *data, void *end, __u32 ifindex)
 {
 	const struct steer_config *config;
 	const struct steer_claim *claim;
@@ -86,7 +86,7 @@ static __always_inline enum reason classify(void *data, void *end)
 		return verdict;
 
 	config = bpf_map_lookup_elem(&mr1_config, &key);
-	if (!config || config->magic != STEER_MAGIC) {
+	if (!config || config->magic != STEER_MAGIC || config->ifindex != ifindex) {
 		/* Only a map that the program uses is found by its id: nothing else uses this one.
 		 */
 		bpf_map_lookup_elem(&mr1_owners, &key);
@@ -119,7 +119,8 @@ static __always_inline enum reason classify(void *data, void *end)
 SEC("xdp")
 int mr_steer(struct xdp_md *ctx)
 {
-	__u32 verdict = classify((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	__u32 verdict = classify((void *)(long)ctx->data, (void *)(long)ctx->data_end,
+				 ctx->ingress_ifindex);
 	int action = XDP_PASS;
 	__u64 *counter;
 

@@ -30,7 +30,8 @@
 
 struct steer_config {
 	__u32 magic;	 /* STEER_MAGIC once a transport has written the rest, 0 before */
-	__u8 mac[6];	 /* the interface's own address */
+	__u32 ifindex;	 /* the interface these maps serve; a program may be on several */
+	__u8 mac[6];	 /* its own address */
 	__u16 max_frame; /* longest frame to steer, Ethernet header included */
 };
 
@@ -52,9 +53,9 @@ enum steer_owner_kind { STEER_OWNER_PORT = 1, STEER_OWNER_QUEUE = 2 };
 #define STEER_OWNER_KEY(kind, index) ((__u32)(kind) << 16 | (__u32)(index))
 
 struct steer_owner {
-	__u32 pid; /* in the pid namespace of whoever wrote it */
-	__u32 reserved;
-	__u64 start_time; /* field 22 of /proc/PID/stat: tells a pid that was used again */
+	__u32 pid;	     /* in the pid namespace of whoever wrote it */
+	__u32 pid_namespace; /* inode of that namespace */
+	__u64 start_time;    /* field 22 of /proc/PID/stat: tells a pid that was used again */
 };
 
 #endif

@@ -104,7 +104,7 @@ static void test_alone(void **state)
 
 static void configure(void)
 {
-	assert_int_equal(maps_configure(&maps, frame_mac, 1514), 0);
+	assert_int_equal(maps_configure(&maps, 1, frame_mac, 1514), 0);
 	assert_int_equal(maps_claim(&maps, PORT, MR_FAMILY_IP4 | MR_FAMILY_IP6, NULL), 0);
 	set_local(AF_INET, FRAME_TO4, false);
 	set_local(AF_INET6, FRAME_TO6, false);

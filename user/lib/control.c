@@ -19,6 +19,9 @@
 
 #define NS_PER_MS 1000000u
 
+/* The end of a bpf_link is told by no netlink event: a program that we use is looked after. */
+#define CHECK_MS 1000u
+
 void control_emit(struct control *c, enum mr_event_type type, const struct interface *i)
 {
 	struct mr_event event = { .type = type };
@@ -124,6 +127,10 @@ static bool has_other_route(const struct net_table *table, const struct net_loca
 	for (size_t k = 0; k < table->local_count; k++) {
 		const struct net_local *l = &table->locals[k];
 
+		/* A link-local address is one on each link. */
+		if (local->family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&local->address.v6) &&
+		    l->ifindex != local->ifindex)
+			continue;
 		if (l->family == local->family && l->prefix_len == local->prefix_len &&
 		    !memcmp(&l->address, &local->address, sizeof(l->address)))
 			return true;
@@ -185,11 +192,13 @@ static void pass(struct control *c)
 {
 	uint64_t now = clock_now_ns();
 
-	for (unsigned k = 0; k < c->count;) {
+	for (unsigned k = 0; c->watch && k < c->count;) {
 		struct interface *i = c->interfaces[k];
 
-		if (i->changed || (i->retry_ns && now >= i->retry_ns)) {
+		if (i->changed || (i->retry_ns && now >= i->retry_ns) ||
+		    (i->device && now >= i->check_ns)) {
 			i->changed = false;
+			i->check_ns = now + CHECK_MS * (uint64_t)NS_PER_MS;
 			consider(c, i);
 		}
 		if (i->gone && !i->device)
@@ -200,13 +209,14 @@ static void pass(struct control *c)
 	c->passed = true;
 }
 
-/* Milliseconds until the next retry; -1: none planned. */
+/* Milliseconds until the next retry or check; -1: none planned. */
 static int next_timeout_ms(const struct control *c)
 {
 	uint64_t next = 0, now = clock_now_ns();
 
 	for (unsigned k = 0; k < c->count; k++) {
-		uint64_t at = c->interfaces[k]->device ? 0 : c->interfaces[k]->retry_ns;
+		const struct interface *i = c->interfaces[k];
+		uint64_t at = i->device ? i->check_ns : i->retry_ns;
 
 		if (at && (!next || at < next))
 			next = at;
@@ -276,7 +286,7 @@ static int check_raised(const struct control *c, struct mr_diag *diag)
 	for (unsigned k = 0; k < c->count; k++) {
 		const struct interface *i = c->interfaces[k];
 
-		if (i->device)
+		if (i->device && !i->closing)
 			raised++;
 		else if (!worst || telling(i) > telling(worst))
 			worst = i;

@@ -59,14 +59,6 @@ static int free_slot(struct mr_reader *r)
 	return -1;
 }
 
-static bool umem_is_used(struct mr_reader *r)
-{
-	for (unsigned s = 0; s < QUEUES_PER_READER; s++)
-		if (atomic_load(&r->slots[s].state) != SLOT_EMPTY)
-			return true;
-	return false;
-}
-
 /* Opens one queue and offers it to the reader that its number falls to. */
 static int open_queue(struct control *c, struct interface *i, uint32_t id, char *reason,
 		      size_t room)
@@ -88,8 +80,8 @@ static int open_queue(struct control *c, struct interface *i, uint32_t id, char 
 		}
 		err = xdp_device_queue_open(i->device, id, &r->umem, (uint8_t)slot, depth, &q,
 					    reason, room);
-		/* The memory lock limit: less may be enough, while nobody uses the area yet. */
-		if (err != -ENOBUFS || frames / 2 < FRAMES_MIN || umem_is_used(r))
+		/* The memory lock limit: less may be enough, while no reader has seen the area. */
+		if (err != -ENOBUFS || frames / 2 < FRAMES_MIN || r->umem_offered)
 			break;
 		umem_fini(&r->umem);
 		log_say(&c->transport->log, MR_LOG_WARN,
@@ -104,7 +96,8 @@ static int open_queue(struct control *c, struct interface *i, uint32_t id, char 
 		.reader = r, .queue_id = id, .depth = depth, .slot = (uint8_t)slot
 	};
 	pthread_mutex_unlock(&c->lock);
-	/* From here on it is the reader's. */
+	/* From here on it is the reader's, and so is the umem: its caller may hold frames. */
+	r->umem_offered = true;
 	atomic_store_explicit(&r->slots[slot].state, SLOT_OFFERED, memory_order_release);
 	return 0;
 }
@@ -129,7 +122,8 @@ static void plan_retry(struct interface *i)
 static void raise_failed(struct control *c, struct interface *i, int err, const char *reason)
 {
 	i->error = err;
-	if (err == -EBUSY || err == -ENETDOWN || err == -EAGAIN || err == -ENOMEM || err == -ENODEV)
+	if (err == -EBUSY || err == -ENETDOWN || err == -EAGAIN || err == -ENOMEM ||
+	    err == -ENODEV || err == -ENOBUFS)
 		plan_retry(i);
 	interface_set_path(c, i, MR_PATH_SOCKET, reason);
 }
@@ -141,43 +135,59 @@ static void drop_served(struct interface *i)
 	i->served_count = 0;
 }
 
+/*
+ * Opens every queue. One that cannot be had leaves its packets to the sockets; but one that
+ * somebody else has (-EBUSY) would take ours for him, so then there is no point in the others.
+ */
+static int open_queues(struct control *c, struct interface *i, char *reason, size_t room)
+{
+	uint32_t queues = xdp_device_queues(i->device);
+	int err = 0;
+
+	i->served = calloc(queues, sizeof(*i->served));
+	for (uint32_t id = 0; i->served && id < queues && err != -EBUSY; id++) {
+		int one = open_queue(c, i, id, reason, room);
+
+		if (one)
+			err = one;
+	}
+	return err;
+}
+
 void interface_raise(struct control *c, struct interface *i)
 {
 	struct xdp_claim claim = { .port = c->transport->port,
 				   .families = c->transport->families,
 				   .bound = c->options.bound_set ? &c->options.bound : NULL };
 	char reason[XDP_REASON_ROOM] = "";
-	uint32_t queues;
-	int err;
+	int err, refused;
 
 	i->retry_ns = 0;
-	err = xdp_device_open(&i->device, &i->link, &c->options.settings, &claim, reason,
-			      sizeof(reason));
+	i->closing = false;
+	err = xdp_device_open(&i->device, &i->link, &c->options.settings, reason, sizeof(reason));
 	if (err) {
 		i->device = NULL;
 		raise_failed(c, i, err, reason);
 		return;
 	}
 	tell_locals(c, i);
-	queues = xdp_device_queues(i->device);
-	i->served = calloc(queues, sizeof(*i->served));
-	for (uint32_t id = 0; i->served && id < queues; id++) {
-		int one = open_queue(c, i, id, reason, sizeof(reason));
-
-		if (one && !err)
-			err = one;
-	}
-	if (!i->served_count) {
-		drop_served(i);
-		xdp_device_close(i->device);
-		i->device = NULL;
-		raise_failed(c, i, err ? err : -ENOMEM, reason[0] ? reason : "no memory");
+	err = open_queues(c, i, reason, sizeof(reason));
+	/* The claim comes last: from here on datagrams of the port may be steered. */
+	if (i->served_count && err != -EBUSY)
+		refused = xdp_device_claim(i->device, &claim, reason, sizeof(reason));
+	else
+		refused = err ? err : -ENOMEM;
+	if (refused) {
+		raise_failed(c, i, refused, reason[0] ? reason : "no memory");
+		interface_lower(c, i, reason);
 		return;
 	}
 	i->error = 0;
 	i->raised = false;
 	/* Kept for the line that says it is served: why not every queue. */
+	pthread_mutex_lock(&c->lock);
 	snprintf(i->info.reason, sizeof(i->info.reason), "%s", err ? reason : "");
+	pthread_mutex_unlock(&c->lock);
 	for (unsigned s = 0; s < i->served_count; s++)
 		reader_wake(i->served[s].reader);
 }

@@ -34,6 +34,7 @@ struct interface {
 	int error;	   /* of the last attempt */
 	uint64_t retry_ns; /* 0: no retry planned */
 	unsigned retry_ms;
+	uint64_t check_ns; /* when to see whether the program is still there */
 };
 
 struct control {

@@ -37,6 +37,10 @@ static int check_options(const struct mr_options *o, struct mr_diag *diag)
 	if (o->bind_device && !if_nametoindex(o->bind_device))
 		return diag_set(diag, -ENODEV, "find the interface", o->bind_device,
 				"see `ip link`");
+	for (unsigned i = 0; o->bind_device && i < o->device_count; i++)
+		if (if_nametoindex(o->devices[i]) != if_nametoindex(o->bind_device))
+			return bad_option(diag, o->devices[i],
+					  "what is bound to one interface has no other");
 	return 0;
 }
 
@@ -102,7 +106,9 @@ static int start_control(struct mr_transport *t, const struct mr_options *o, str
 			return diag_set(diag, -ENOMEM, "start", "", "%s", "");
 	}
 	for (unsigned i = 0; i < c.device_count; i++)
-		snprintf(c.devices[i], sizeof(c.devices[i]), "%s", names[i]);
+		/* By its name proper: it may have been called by an alternative one. */
+		if (!if_indextoname(if_nametoindex(names[i]), c.devices[i]))
+			snprintf(c.devices[i], sizeof(c.devices[i]), "%s", names[i]);
 	if (o->address) {
 		c.bound_set = true;
 		mr_endpoint_from_sockaddr(&c.bound, o->address,

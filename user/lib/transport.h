@@ -66,7 +66,8 @@ struct mr_reader {
 	int more_fd;		    /* eventfd: readable while received datagrams are left over */
 	bool more;		    /* it is */
 
-	struct umem umem; /* set up by control before the first slot is offered */
+	struct umem umem;  /* set up by control before the first slot is offered */
+	bool umem_offered; /* control's: from then on it stays as it is */
 	struct queue *active[QUEUES_PER_READER]; /* armed or retiring */
 	unsigned active_count, turn;
 

@@ -85,10 +85,32 @@ static uint16_t max_frame(const struct net_link *link)
 
 int xdp_device_update(struct xdp_device *d, const struct net_link *link)
 {
-	return maps_configure(&d->program.maps, link->mac, max_frame(link));
+	return maps_configure(&d->program.maps, link->ifindex, link->mac, max_frame(link));
 }
 
-static int own_port(struct xdp_device *d, const struct xdp_claim *claim, char *reason, size_t room)
+/*
+ * A program that we found may have served others: their claims go if they are dead, and the
+ * addresses are told anew. One that serves another interface as well has maps for just that one.
+ */
+static int take_over(struct xdp_device *d, char *reason, size_t room)
+{
+	uint32_t ifindex = maps_interface(&d->program.maps);
+	struct program_view view;
+
+	if (!d->program.adopted)
+		return 0;
+	if (ifindex && ifindex != d->origin.ifindex && !program_look(ifindex, &view, NULL) &&
+	    view.id == d->program.id) {
+		snprintf(reason, room, "the program is attached to interface %u too and serves it",
+			 ifindex);
+		return -EBUSY;
+	}
+	maps_reap(&d->program.maps);
+	maps_forget_locals(&d->program.maps);
+	return 0;
+}
+
+int xdp_device_claim(struct xdp_device *d, const struct xdp_claim *claim, char *reason, size_t room)
 {
 	uint32_t pid;
 	int err = maps_own(&d->program.maps, STEER_OWNER_PORT, claim->port, &pid);
@@ -107,8 +129,7 @@ static int own_port(struct xdp_device *d, const struct xdp_claim *claim, char *r
 }
 
 int xdp_device_open(struct xdp_device **out, const struct net_link *link,
-		    const struct xdp_settings *settings, const struct xdp_claim *claim,
-		    char *reason, size_t room)
+		    const struct xdp_settings *settings, char *reason, size_t room)
 {
 	struct xdp_device *d = calloc(1, sizeof(*d));
 	int err;
@@ -121,8 +142,8 @@ int xdp_device_open(struct xdp_device **out, const struct net_link *link,
 	d->settings = *settings;
 	d->origin.ifindex = link->ifindex;
 	d->origin.local_senders = has_local_senders(link);
-	err = program_attach(&d->program, link->ifindex, settings->mode, is_hardware(link),
-			     reason, room);
+	err = program_attach(&d->program, link->ifindex, settings->mode, is_hardware(link), reason,
+			     room);
 	if (err) {
 		free(d);
 		return err;
@@ -133,11 +154,9 @@ int xdp_device_open(struct xdp_device **out, const struct net_link *link,
 		d->queues = link->rx_queues ? link->rx_queues : 1;
 	if (d->queues > STEER_QUEUES)
 		d->queues = STEER_QUEUES;
-	err = xdp_device_update(d, link);
-	if (err)
+	err = take_over(d, reason, room);
+	if (!err && (err = xdp_device_update(d, link)))
 		snprintf(reason, room, "configure the program: %s", strerror(-err));
-	else
-		err = own_port(d, claim, reason, room);
 	if (err) {
 		xdp_device_close(d);
 		return err;
@@ -163,6 +182,9 @@ int xdp_device_local(struct xdp_device *d, const struct net_local *local, bool g
 			return 0;
 	} else if (local->prefix_len != 128 || IN6_IS_ADDR_LOOPBACK(&local->address.v6)) {
 		return 0;
+	} else if (IN6_IS_ADDR_LINKLOCAL(&local->address.v6) &&
+		   local->ifindex != d->origin.ifindex) {
+		return 0; /* local on its own link only */
 	}
 	return maps_local(&d->program.maps, local->family, &local->address, gone);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -116,9 +117,21 @@ int maps_take(struct maps *m, const struct bpf_object *object)
 	return 0;
 }
 
-int maps_configure(const struct maps *m, const uint8_t mac[6], uint16_t max_frame)
+uint32_t maps_interface(const struct maps *m)
 {
-	struct steer_config config = { .magic = STEER_MAGIC, .max_frame = max_frame };
+	struct steer_config config;
+	uint32_t key = 0;
+
+	if (bpf_map_lookup_elem(m->config, &key, &config) || config.magic != STEER_MAGIC)
+		return 0;
+	return config.ifindex;
+}
+
+int maps_configure(const struct maps *m, uint32_t ifindex, const uint8_t mac[6], uint16_t max_frame)
+{
+	struct steer_config config = { .magic = STEER_MAGIC,
+				       .ifindex = ifindex,
+				       .max_frame = max_frame };
 	uint32_t key = 0;
 
 	memcpy(config.mac, mac, sizeof(config.mac));
@@ -145,11 +158,31 @@ static uint64_t start_time(uint32_t pid)
 	return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
+static uint32_t pid_namespace(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) ? 0 : (uint32_t)st.st_ino;
+}
+
 static struct steer_owner myself(void)
 {
 	uint32_t pid = (uint32_t)getpid();
 
-	return (struct steer_owner){ .pid = pid, .start_time = start_time(pid) };
+	return (struct steer_owner){ .pid = pid,
+				     .pid_namespace = pid_namespace(),
+				     .start_time = start_time(pid) };
+}
+
+/*
+ * Surely dead: a process of our own pid namespace that is no longer there, or is another one. Of
+ * other namespaces, and where /proc hides processes from us, nothing is known, so it lives.
+ */
+static bool is_dead(const struct steer_owner *owner)
+{
+	if (owner->pid_namespace != pid_namespace() || !owner->start_time || !start_time(1))
+		return false;
+	return start_time(owner->pid) != owner->start_time;
 }
 
 int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid)
@@ -166,7 +199,7 @@ int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, u
 		if (bpf_map_lookup_elem(m->owners, &key, &other))
 			continue; /* let go just now */
 		*pid = other.pid;
-		if (start_time(other.pid) == other.start_time)
+		if (!is_dead(&other))
 			return -EBUSY;
 		bpf_map_delete_elem(m->owners, &key);
 	}
@@ -176,14 +209,48 @@ int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, u
 void maps_disown(const struct maps *m, enum steer_owner_kind kind, uint32_t index)
 {
 	uint32_t key = STEER_OWNER_KEY(kind, index);
+	struct steer_owner me = myself(), now;
 
-	bpf_map_delete_elem(m->owners, &key);
+	if (!bpf_map_lookup_elem(m->owners, &key, &now) && !memcmp(&now, &me, sizeof(me)))
+		bpf_map_delete_elem(m->owners, &key);
+}
+
+void maps_reap(const struct maps *m)
+{
+	uint32_t key = 0, *previous = NULL;
+	struct steer_owner owner;
+
+	for (unsigned n = 0; n < STEER_PORTS + STEER_QUEUES; n++) {
+		if (bpf_map_get_next_key(m->owners, previous, &key))
+			break;
+		previous = &key;
+		if (bpf_map_lookup_elem(m->owners, &key, &owner) || !is_dead(&owner))
+			continue;
+		if (key >> 16 == STEER_OWNER_PORT)
+			maps_unclaim(m, (uint16_t)key);
+		bpf_map_delete_elem(m->owners, &key);
+		previous = NULL; /* the key we stood on is gone: from the start */
+	}
+}
+
+void maps_forget_locals(const struct maps *m)
+{
+	const int fds[] = { m->local4, m->local6 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct steer_addr6 key;
+
+		for (unsigned n = 0; n < STEER_LOCAL_MAX; n++)
+			if (bpf_map_get_next_key(fds[i], NULL, &key) ||
+			    bpf_map_delete_elem(fds[i], &key))
+				break;
+	}
 }
 
 /*
  * The id of an address, the same for every process that shares the maps. Never 0. IPv4: itself.
  * Two IPv6 addresses of one host may, once in four thousand million, have the same: then
- * maps_local keeps the second one out, and it is served by sockets.
+ * a claim for one of them takes the other's datagrams too.
  */
 static uint32_t address_id(uint8_t family, const union mr_address *a)
 {

@@ -24,7 +24,11 @@ int maps_take(struct maps *m, const struct bpf_object *object);
 
 void maps_close(struct maps *m);
 
-int maps_configure(const struct maps *m, const uint8_t mac[6], uint16_t max_frame);
+/* The interface that the maps are configured for; 0: none yet. */
+uint32_t maps_interface(const struct maps *m);
+
+int maps_configure(const struct maps *m, uint32_t ifindex, const uint8_t mac[6],
+		   uint16_t max_frame);
 
 /*
  * The lock on a port or queue: 0 when it is ours now, -EBUSY when another living process has it
@@ -32,6 +36,12 @@ int maps_configure(const struct maps *m, const uint8_t mac[6], uint16_t max_fram
  */
 int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid);
 void maps_disown(const struct maps *m, enum steer_owner_kind kind, uint32_t index);
+
+/* Clears the claims and locks of processes that died. */
+void maps_reap(const struct maps *m);
+
+/* Empties the local addresses: what a program that we found knows may be long out of date. */
+void maps_forget_locals(const struct maps *m);
 
 /* `bound`: the one address claimed, NULL for all. 0 or -errno. */
 int maps_claim(const struct maps *m, uint16_t port, unsigned families,

@@ -44,7 +44,9 @@ bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *se
 	}
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 UNREACHABLE(int, xdp_device_open, struct xdp_device **d, const struct net_link *l,
-	    const struct xdp_settings *s, const struct xdp_claim *c, char *r, size_t n)
+	    const struct xdp_settings *s, char *r, size_t n)
+UNREACHABLE(int, xdp_device_claim, struct xdp_device *d, const struct xdp_claim *c, char *r,
+	    size_t n)
 UNREACHABLE(void, xdp_device_close, struct xdp_device *d)
 UNREACHABLE(int, xdp_device_local, struct xdp_device *d, const struct net_local *l, bool gone)
 UNREACHABLE(uint32_t, xdp_device_queues, const struct xdp_device *d)

@@ -35,12 +35,18 @@ bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *se
 		      char *reason, size_t room);
 
 /*
- * Attaches or adopts the steering program, configures it and claims the port. Nothing is steered
- * until addresses are told and queues armed. 0, or -errno and a reason with nothing left behind.
+ * Attaches or adopts the steering program and configures it. Nothing is steered until addresses
+ * are told, queues armed and a port claimed. 0, or -errno and a reason with nothing left behind.
  */
 int xdp_device_open(struct xdp_device **out, const struct net_link *link,
-		    const struct xdp_settings *settings, const struct xdp_claim *claim,
-		    char *reason, size_t room);
+		    const struct xdp_settings *settings, char *reason, size_t room);
+
+/*
+ * Claims the port. Only for one who has every queue of the device: what is steered goes to the
+ * queue's socket, whosoever that is. 0, or -errno and a reason.
+ */
+int xdp_device_claim(struct xdp_device *d, const struct xdp_claim *claim, char *reason,
+		     size_t room);
 
 /* Gives everything back. Its queues must be closed. */
 void xdp_device_close(struct xdp_device *d);
