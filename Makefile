@@ -48,7 +48,7 @@ SONAME	  := libmillrace.so.$(SOVERSION)
 SHARED	  := $(B)/libmillrace.so.$(VERSION)
 STATIC	  := $(B)/libmillrace.a
 
-.PHONY: all lib check demo bench deps asan tests clean install uninstall help tidy fuzz
+.PHONY: all lib check demo bench deps asan tests clean install uninstall help
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 

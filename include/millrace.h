@@ -275,7 +275,8 @@ MR_API int mr_reader_fd(const struct mr_reader *r);
  * portion, from the reader's thread; those held are not available for receiving.
  *
  * Returns how many; 0 when the time is up or a signal came; -ESHUTDOWN after mr_shutdown;
- * -ENOBUFS when the caller holds every buffer there is. Nothing a peer sends makes it fail.
+ * -ENOBUFS when the caller holds every socket buffer (if it holds every AF_XDP frame, rings lose
+ * and xdp_no_frame counts). Nothing a peer sends makes it fail.
  * One thread at a time per reader. Syscalls: recvmmsg, epoll_wait; on AF_XDP none under load.
  */
 MR_API int mr_read(struct mr_reader *r, struct mr_datagram *d, unsigned max, int timeout_ms);
