@@ -81,7 +81,7 @@ static __always_inline enum reason classify(void *data, void *end, __u32 ifindex
 	enum reason verdict;
 	__u32 key = 0;
 
-	verdict = wire_parse(data, end, &p);
+	verdict = wire_parse(data, end, end - data, &p);
 	if (verdict != REASON_STEERED)
 		return verdict;
 

@@ -198,15 +198,18 @@ static inline enum reason wire_parse_ip6(const void *frame, const void *end, __u
 	return verdict;
 }
 
-/* Parses the frame [frame, end); *p is complete only when REASON_STEERED comes back. */
-static inline enum reason wire_parse(const void *frame, const void *end, struct wire_packet *p)
+/*
+ * Parses a frame of `len` bytes, of which those before `end` can be read: all of them, or of a
+ * frame in several buffers the first one's. *p is complete only when REASON_STEERED comes back.
+ */
+static inline enum reason wire_parse(const void *frame, const void *end, __u32 len,
+				     struct wire_packet *p)
 {
 	const struct wire_eth *eth = frame;
-	__u32 l3_len;
+	__u32 l3_len = len - WIRE_ETH_LEN;
 
 	if ((const void *)(eth + 1) > end)
 		return REASON_PASS_SHORT;
-	l3_len = (__u32)((const char *)end - (const char *)frame) - WIRE_ETH_LEN;
 	if (eth->type == WIRE_16(WIRE_ETHERTYPE_IP4))
 		return wire_parse_ip4(frame, end, l3_len, p);
 	if (eth->type == WIRE_16(WIRE_ETHERTYPE_IP6))

@@ -236,7 +236,7 @@ static enum reason same_verdict(const struct frame *f)
 	struct wire_packet p;
 
 	memcpy(copy, f->bytes, f->len);
-	native = wire_parse(copy, copy + f->len, &p);
+	native = wire_parse(copy, copy + f->len, f->len, &p);
 	free(copy);
 	if (f->len < 14) { /* BPF_PROG_TEST_RUN wants a whole Ethernet header */
 		assert_int_equal(native, REASON_PASS_SHORT);

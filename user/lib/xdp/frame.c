@@ -90,7 +90,7 @@ enum reason frame_decode(struct mr_datagram *d, void *frame, uint32_t len,
 	struct wire_packet p;
 	uint64_t pseudo;
 
-	if (wire_parse(frame, (uint8_t *)frame + len, &p) != REASON_STEERED)
+	if (wire_parse(frame, (uint8_t *)frame + len, len, &p) != REASON_STEERED)
 		return REASON_XDP_MALFORMED;
 	udp = wire_udp(frame, p.version);
 	if (p.version == 4) {
