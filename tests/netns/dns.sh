@@ -17,13 +17,7 @@ for tool in nsd dig; do
 	command -v $tool >/dev/null || { echo "no $tool here, scripts/deps installs it" && exit 77; }
 done
 
-host client gateway upstream
-wire client vc gateway gc
-wire gateway gu upstream vu
-address client vc 10.9.0.1/24 fd09::1/64
-address gateway gc 10.9.0.2/24 10.9.0.3/24 fd09::2/64 fd09::3/64
-address gateway gu 10.8.0.2/24 fd08::2/64
-address upstream vu 10.8.0.1/24 fd08::1/64
+gateway_between
 
 # An answer of some 3,000 bytes too: it comes back in fragments.
 {

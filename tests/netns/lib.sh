@@ -44,7 +44,8 @@ trap 'exit 143' TERM
 
 # ---------------------------------------------------------------- hosts and wires
 
-# Makes hosts (namespaces), with loopback up, that use their IPv6 addresses at once.
+# Makes hosts (namespaces), with loopback up, that use their IPv6 addresses at once and accept
+# what comes in by another interface than the answer would leave by (a machine may hand down 2).
 host() { # NAME…
 	local name
 	for name; do
@@ -56,6 +57,8 @@ host() { # NAME…
 		on "$name" sh -c 'cd /proc/sys/net/ipv6/conf &&
 			echo 0 >all/accept_dad && echo 0 >default/accept_dad &&
 			echo 0 >default/router_solicitations' 2>/dev/null || true
+		on "$name" sh -c 'cd /proc/sys/net/ipv4/conf &&
+			echo 0 >all/rp_filter && echo 0 >default/rp_filter && echo 0 >lo/rp_filter'
 		ipn "$name" link set lo up
 	done
 }
@@ -78,6 +81,22 @@ wire() { # HOST INTERFACE HOST INTERFACE
 address() { # HOST INTERFACE ADDRESS/LENGTH…
 	local a
 	for a in "${@:3}"; do ipn "$1" addr add "$a" dev "$2"; done
+}
+
+# The gateway between two networks. It forwards only when told to.
+#
+#	client (vc)			gateway (gc, gu)		upstream (vu)
+#	10.9.0.1/24  fd09::1/64	---	10.9.0.2/24  fd09::2/64
+#					10.9.0.3/24  fd09::3/64
+#					10.8.0.2/24  fd08::2/64	---	10.8.0.1/24  fd08::1/64
+gateway_between() {
+	host client gateway upstream
+	wire client vc gateway gc
+	wire gateway gu upstream vu
+	address client vc 10.9.0.1/24 fd09::1/64
+	address gateway gc 10.9.0.2/24 10.9.0.3/24 fd09::2/64 fd09::3/64
+	address gateway gu 10.8.0.2/24 fd08::2/64
+	address upstream vu 10.8.0.1/24 fd08::1/64
 }
 
 link_local() { # HOST INTERFACE

@@ -13,13 +13,7 @@
 # shellcheck source=tests/netns/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-host client gateway upstream
-wire client vc gateway gc
-wire gateway gu upstream vu
-address client vc 10.9.0.1/24 fd09::1/64
-address gateway gc 10.9.0.2/24 10.9.0.3/24 fd09::2/64 fd09::3/64
-address gateway gu 10.8.0.2/24 fd08::2/64
-address upstream vu 10.8.0.1/24 fd08::1/64
+gateway_between
 
 relay() { # NAME TO [OPTION…]
 	serve "$1" gateway relay --port 4000 --to "$2" --dev gc --path "$path" --json "${@:3}"

@@ -676,8 +676,8 @@ static void test_kernel_ip6_two_addresses(void **state)
 	(void)state;
 	if (!netns_enter())
 		SKIP("needs CAP_SYS_ADMIN for a network namespace");
-	shell("ip addr add fd00:1::1/128 dev lo");
-	shell("ip addr add fd00:1::2/128 dev lo");
+	shell("ip addr add fd00:1::1/128 dev lo nodad");
+	shell("ip addr add fd00:1::2/128 dev lo nodad");
 	round_trip("fd00:1::1", "fd00:1::2");
 	round_trip("::1", "fd00:1::2");
 }
