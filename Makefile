@@ -113,7 +113,7 @@ uninstall: ## remove what install put there
 	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/install --remove
 
 clean: ## remove everything built
-	rm -rf build build-asan build-noxdp build-noxdp-asan
+	rm -rf build build-asan build-noxdp build-noxdp-asan build-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

@@ -150,7 +150,7 @@ enum mr_log_level { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 
 enum mr_event_type {
 	MR_EVENT_READY, /* the first attempt is decided for every interface: see mr_paths */
-	MR_EVENT_PATH,	/* after that: one interface changed its path */
+	MR_EVENT_PATH,	/* after that: one interface changed its path, or what limits it there */
 };
 
 /* How one interface is served, and why not better. */
@@ -213,7 +213,8 @@ struct mr_options {
  * Opens the transport: binds the port (IPv6 first with V6ONLY, then IPv4 on the same number; a
  * family the system lacks is left out, see mr_families) and starts serving on sockets at once.
  * With MR_POLICY_AUTO the fast path is laid over them by a control thread, per interface; with
- * MR_POLICY_XDP that is done before mr_bind returns.
+ * MR_POLICY_XDP that is done before mr_bind returns. In either case a queue is steered to from its
+ * reader's first mr_read on; until then, sockets take what comes.
  *
  * The transport belongs to the network namespace of the calling thread. Needs no privilege for
  * sockets; CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF for the fast path.
@@ -364,7 +365,17 @@ struct mr_inspection {
 	unsigned claim_count;
 	struct mr_queue_info *queues; /* queue_count of them */
 	unsigned queue_count;
-	uint64_t *counts; /* by reason number, mr_reason_count() of them; NULL unless OURS */
+	/*
+	 * By reason number, mr_reason_count() of them; NULL unless OURS. Those of the program, and
+	 * what became of what it steered (xdp_delivered, xdp_bad_sum, …), since it was loaded:
+	 *	seen	== steered + all pass_…
+	 *	steered == xdp_delivered + xdp_bad_sum + xdp_malformed + xdp_ring_full
+	 *		   + xdp_no_frame + unread
+	 */
+	uint64_t *counts;
+	uint64_t seen;	 /* packets the program has seen */
+	uint64_t unread; /* steered, and waiting in a ring, lost not longer than a second ago, or
+			    left there by a process that was killed */
 };
 
 /*

@@ -36,8 +36,11 @@
 	X(PASS_PORT, "pass_port", STEER, "port not claimed")                                       \
 	X(PASS_MAC, "pass_mac", STEER, "destination MAC is not the interface's")                   \
 	X(PASS_TOO_LONG, "pass_too_long", STEER, "longer than the interface's MTU or a buffer")    \
+	X(PASS_FAMILY, "pass_family", STEER, "IP version that is left to the kernel on this host") \
 	X(PASS_ADDRESS, "pass_address", STEER, "destination address is not claimed on this host")  \
-	X(PASS_OWN_SOURCE, "pass_own_source", STEER, "source address is this host's own")          \
+	X(PASS_OWN_SOURCE, "pass_own_source", STEER, "source is this host's own, or a broadcast")  \
+	X(PASS_NEW_SOURCE, "pass_new_source", STEER, "rp_filter: source not yet seen accepted")    \
+	X(PASS_VLAN, "pass_vlan", STEER, "VLAN tag beside the frame")                              \
 	X(PASS_NO_SOCKET, "pass_no_socket", STEER, "no AF_XDP socket serves the receive queue")
 
 #define USER_REASONS(X)                                                                            \

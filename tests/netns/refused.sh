@@ -69,12 +69,13 @@ if with_xdp; then
 		ipn server link set vs $mode off
 	done
 
-	# veth takes a program only when the frames of its peer fit into a page.
-	ipn server link set vs mtu 9000
-	ipn client link set vc mtu 9000
-	no_fast_path "MTU too large" vs 'MTU'
-	ipn client link set vc mtu 1500
-	ipn server link set vs mtu 1500
+	# veth takes a program only with a receive queue for each that its peer sends by.
+	ipn server link add many numtxqueues 4 numrxqueues 1 type veth \
+		peer name few numtxqueues 1 numrxqueues 1
+	ipn server link set few up
+	ipn server link set many up
+	no_fast_path "too few queues" few 'veth: XDP expects number of rx queues'
+	ipn server link del few
 
 	check "zero copy is not for veth" exits 3 server "$millrace" echo --port 4000 --dev vs \
 		--zero-copy on --seconds 1

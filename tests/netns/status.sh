@@ -43,12 +43,15 @@ udp client --flows 10 --size 0,18 10.9.0.2 4000 >/dev/null
 udp client --flows 10 --size 0,4000 fd09::2 4000 >/dev/null
 udp client --no-reply --timeout 1 --count 5 10.9.0.2 4001 >/dev/null
 me=${pid[echo]}
-check "our program" status ".program.kind == \"millrace\" and .program.name == \"mr_steer\" and
+check "our program" status ".program.kind == \"millrace\" and (.program.name | startswith(\"mr_steer\")) and
 	.program.id == $(xdp_program server vs) and .mode == \"native\""
 check "the claim" status ".claims | length == 1 and .[0].port == 4000 and .[0].families == [4, 6] and
 	.[0].pid == $me and (.[0].one_address | not)"
 check "the queue" status ".queues == [{ \"queue\": 0, \"pid\": $me }]"
 check "what was steered" status '.reasons.steered == 30'
+check "the counters add up" status '
+	(.reasons | with_entries(select(.key == "steered" or (.key | startswith("pass_")))) | add) == .seen
+	and .unread == 0 and .reasons.steered == .reasons.xdp_delivered'
 check "what was passed" status '.reasons.pass_protocol >= 30 and .reasons.pass_port == 5'
 check "text" exits 0 server "$millrace" status vs
 check "text: program" says '^vs +millrace'

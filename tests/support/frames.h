@@ -122,17 +122,11 @@ static inline uint64_t frame_random(uint64_t *seed)
 	return *seed * 0x2545f4914f6cdd1du;
 }
 
-/* A good frame of either family with none, one or a few things wrong in its headers. */
-static inline void frame_mutate(struct frame *f, uint64_t *seed)
+/* Spoils the headers in so many places, and sometimes cuts the frame or pads it. */
+static inline void frame_spoil(struct frame *f, unsigned changes, uint64_t *seed)
 {
 	static const uint8_t telling[] = { 0, 1, 0x3f, 0x40, 0x45, 0x46, 0x60, 0x7f, 0x80, 0xff };
-	uint32_t payload = (uint32_t)(frame_random(seed) % 64);
-	unsigned changes = (unsigned)(frame_random(seed) % 4);
 
-	if (frame_random(seed) & 1)
-		frame_ip4(f, payload);
-	else
-		frame_ip6(f, payload);
 	for (unsigned i = 0; i < changes; i++) {
 		uint32_t at = (uint32_t)(frame_random(seed) % (frame_udp(f) + 8));
 		uint64_t how = frame_random(seed);
@@ -149,6 +143,19 @@ static inline void frame_mutate(struct frame *f, uint64_t *seed)
 		f->len = (uint32_t)(frame_random(seed) % (f->len + 1));
 	else if (frame_random(seed) % 8 == 0)
 		f->len += (uint32_t)(frame_random(seed) % 20); /* padding */
+}
+
+/* A good frame of either family with none, one or a few things wrong in its headers. */
+static inline void frame_mutate(struct frame *f, uint64_t *seed)
+{
+	uint32_t payload = (uint32_t)(frame_random(seed) % 64);
+	unsigned changes = (unsigned)(frame_random(seed) % 4);
+
+	if (frame_random(seed) & 1)
+		frame_ip4(f, payload);
+	else
+		frame_ip6(f, payload);
+	frame_spoil(f, changes, seed);
 }
 
 #endif

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -115,6 +118,17 @@ static void assert_none(const struct nlmsghdr *nlh)
 
 	assert_int_equal(event.type, NET_EVENT_NONE);
 	assert_false(event.doubt);
+	assert_false(event.routing);
+}
+
+/* A route that says nothing about addresses here, but about ways. */
+static void assert_routing_only(const struct nlmsghdr *nlh)
+{
+	struct net_event event = decode(nlh);
+
+	assert_int_equal(event.type, NET_EVENT_NONE);
+	assert_false(event.doubt);
+	assert_true(event.routing);
 }
 
 /* ---------------------------------------------------------------- links */
@@ -230,6 +244,49 @@ static void test_link_oddities(void **state)
 	assert_none(nlh);
 }
 
+static struct net_event decode_info(const char *kind, uint16_t type, const void *data, size_t len,
+				    bool kind_last)
+{
+	struct nlmsghdr *nlh = new_link(RTM_NEWLINK, AF_UNSPEC);
+	struct nlattr *info, *nest;
+
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, "x");
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	if (!kind_last)
+		mnl_attr_put_strz(nlh, IFLA_INFO_KIND, kind);
+	nest = mnl_attr_nest_start(nlh, IFLA_INFO_DATA);
+	mnl_attr_put(nlh, 77, 4, "abc");
+	mnl_attr_put(nlh, type, len, data);
+	mnl_attr_nest_end(nlh, nest);
+	if (kind_last)
+		mnl_attr_put_strz(nlh, IFLA_INFO_KIND, kind);
+	mnl_attr_nest_end(nlh, info);
+	return decode(nlh);
+}
+
+/* The same number means something else to another kind. */
+static void test_link_info(void **state)
+{
+	uint32_t mode = MACVLAN_MODE_SOURCE;
+	uint8_t one = 1, zero = 0;
+	int last;
+
+	(void)state;
+	for (last = 0; last < 2; last++) {
+#define MODE(kind) decode_info(kind, IFLA_MACVLAN_MODE, &mode, sizeof(mode), last).link.macvlan_mode
+		assert_int_equal(MODE("macvlan"), MACVLAN_MODE_SOURCE);
+		assert_int_equal(MODE("macvtap"), MACVLAN_MODE_SOURCE);
+		assert_int_equal(MODE("vlan"), 0);
+		assert_int_equal(MODE(""), 0);
+#define VNET(kind, value) decode_info(kind, IFLA_TUN_VNET_HDR, value, 1, last).link.vnet_hdr
+		assert_true(VNET("tun", &one));
+		assert_false(VNET("tun", &zero));
+		assert_false(VNET("macvtap", &one));
+	}
+	assert_int_equal(decode_info("macvlan", IFLA_MACVLAN_MODE, &mode, 2, 0).link.macvlan_mode,
+			 0);
+}
+
 /* ---------------------------------------------------------------- local routes */
 
 static void test_local(void **state)
@@ -271,44 +328,73 @@ static void test_local_prefix(void **state)
 	e = decode(new_route(RTM_NEWROUTE, AF_INET, NULL, 0));
 	assert_int_equal(e.type, NET_EVENT_LOCAL);
 	assert_int_equal(e.local.prefix_len, 0);
-	assert_none(new_route(RTM_NEWROUTE, AF_INET, NULL, 1));
-	assert_none(new_route(RTM_NEWROUTE, AF_INET, "1.2.3.4", 33));
-	assert_none(new_route(RTM_NEWROUTE, AF_INET6, "1::", 129));
+	assert_routing_only(new_route(RTM_NEWROUTE, AF_INET, NULL, 1));
+	assert_routing_only(new_route(RTM_NEWROUTE, AF_INET, "1.2.3.4", 33));
+	assert_routing_only(new_route(RTM_NEWROUTE, AF_INET6, "1::", 129));
 }
 
-static void test_local_or_not(void **state)
+static void test_excluded(void **state)
 {
 	struct nlmsghdr *nlh;
+	struct net_event e;
 	unsigned type;
 
 	(void)state;
 	for (type = 0; type < 16; type++) {
 		nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 		rtm_of(nlh)->rtm_type = (unsigned char)type;
-		assert_int_equal(decode(nlh).type,
-				 type == RTN_LOCAL ? NET_EVENT_LOCAL : NET_EVENT_NONE);
+		e = decode(nlh);
+		assert_int_equal(e.type, NET_EVENT_LOCAL);
+		assert_int_equal(e.local.excluded, type != RTN_LOCAL);
+		assert_true(e.routing);
 	}
+	/* Not for everybody. */
+	nlh = new_route(RTM_NEWROUTE, AF_INET6, "2001:db8::1", 128);
+	rtm_of(nlh)->rtm_src_len = 64;
+	assert_true(decode(nlh).local.excluded);
+	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
+	rtm_of(nlh)->rtm_tos = 0x10;
+	assert_true(decode(nlh).local.excluded);
+	/* Each link's multicast, of whatever type this kernel calls it. */
+	nlh = new_route(RTM_NEWROUTE, AF_INET6, "ff00::", 8);
+	rtm_of(nlh)->rtm_type = RTN_MULTICAST;
+	assert_routing_only(nlh);
+	rtm_of(nlh)->rtm_type = RTN_UNICAST;
+	assert_routing_only(nlh);
+	nlh->nlmsg_type = RTM_DELROUTE;
+	assert_routing_only(nlh);
+	nlh = new_route(RTM_NEWROUTE, AF_INET6, "fe00::", 7);
+	rtm_of(nlh)->rtm_type = RTN_UNICAST;
+	assert_true(decode(nlh).local.excluded);
+}
+
+static void test_local_or_not(void **state)
+{
+	struct nlmsghdr *nlh;
+
+	(void)state;
 	/* RTA_TABLE has the last word, in both directions. */
 	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 	mnl_attr_put_u32(nlh, RTA_TABLE, 100);
-	assert_none(nlh);
+	assert_routing_only(nlh);
 	mnl_attr_put_u32(nlh, RTA_TABLE, 0x1ff);
-	assert_none(nlh);
+	assert_routing_only(nlh);
 	mnl_attr_put_u32(nlh, RTA_TABLE, RT_TABLE_LOCAL);
 	rtm_of(nlh)->rtm_table = RT_TABLE_MAIN;
 	assert_int_equal(decode(nlh).type, NET_EVENT_LOCAL);
-	nlh = new_route(RTM_DELROUTE, AF_INET, "192.0.2.1", 32);
+	nlh = new_route(RTM_DELROUTE, AF_INET6, "2001:db8::1", 128);
 	mnl_attr_put_u32(nlh, RTA_TABLE, RT_TABLE_MAIN);
-	assert_none(nlh);
+	assert_routing_only(nlh);
+	/* In the main one of IPv4 it may be a hole, whatever its type. */
+	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
+	mnl_attr_put_u32(nlh, RTA_TABLE, RT_TABLE_MAIN);
+	assert_int_equal(decode(nlh).type, NET_EVENT_MAIN);
+	assert_true(decode(nlh).local.excluded);
+	nlh->nlmsg_type = RTM_DELROUTE;
+	assert_int_equal(decode(nlh).type, NET_EVENT_MAIN_GONE);
 
 	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 	rtm_of(nlh)->rtm_flags |= RTM_F_CLONED;
-	assert_none(nlh);
-	nlh = new_route(RTM_NEWROUTE, AF_INET6, "2001:db8::1", 128);
-	rtm_of(nlh)->rtm_src_len = 64;
-	assert_none(nlh);
-	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
-	rtm_of(nlh)->rtm_tos = 0x10;
 	assert_none(nlh);
 	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 	rtm_of(nlh)->rtm_family = AF_UNIX;
@@ -316,17 +402,17 @@ static void test_local_or_not(void **state)
 	/* A destination of the other family's size. */
 	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 	rtm_of(nlh)->rtm_family = AF_INET6;
-	assert_none(nlh);
+	assert_routing_only(nlh);
 	nlh = new_route(RTM_NEWROUTE, AF_INET6, "2001:db8::1", 32);
 	rtm_of(nlh)->rtm_family = AF_INET;
-	assert_none(nlh);
+	assert_routing_only(nlh);
 	nlh = new_route(RTM_NEWADDR, AF_INET, "192.0.2.1", 32);
 	assert_none(nlh);
 }
 
 static void test_doubt(void **state)
 {
-	struct nlmsghdr *nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.0", 24);
+	struct nlmsghdr *nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.0", 32);
 
 	(void)state;
 	nlh->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
@@ -337,22 +423,159 @@ static void test_doubt(void **state)
 	/* Replaced by something else: what is gone may have been local. */
 	rtm_of(nlh)->rtm_type = RTN_BLACKHOLE;
 	assert_true(decode(nlh).doubt);
-	assert_int_equal(decode(nlh).type, NET_EVENT_NONE);
-	/* In other tables none of our business. */
-	mnl_attr_put_u32(nlh, RTA_TABLE, RT_TABLE_MAIN);
+	/* A new prefix may have holes; but what is one has none. */
+	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.0", 31);
+	assert_true(decode(nlh).doubt);
+	rtm_of(nlh)->rtm_type = RTN_BLACKHOLE;
 	assert_false(decode(nlh).doubt);
-	/* A broadcast address that goes takes nothing along. */
+	/* In other tables none of our business. */
+	nlh = new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
+	nlh->nlmsg_flags = NLM_F_REPLACE;
+	mnl_attr_put_u32(nlh, RTA_TABLE, 100);
+	assert_false(decode(nlh).doubt);
+	/* There may have been two that differ in what a row does not tell. */
 	nlh = new_route(RTM_DELROUTE, AF_INET, "192.0.2.255", 32);
 	rtm_of(nlh)->rtm_type = RTN_BROADCAST;
-	assert_none(nlh);
+	assert_int_equal(decode(nlh).type, NET_EVENT_LOCAL_GONE);
+	assert_true(decode(nlh).doubt);
 
 	nlh = new_route(RTM_DELNEXTHOP, AF_INET, NULL, 0);
 	assert_true(decode(nlh).doubt);
 	nlh->nlmsg_type = RTM_NEWNEXTHOP;
 	assert_false(decode(nlh).doubt);
+	assert_true(decode(nlh).routing);
 	nlh->nlmsg_flags = NLM_F_REPLACE;
 	assert_true(decode(nlh).doubt);
 	assert_int_equal(decode(nlh).type, NET_EVENT_NONE);
+}
+
+/* ---------------------------------------------------------------- rules */
+
+static struct nlmsghdr *new_rule(uint16_t type, uint8_t family, uint32_t table)
+{
+	struct fib_rule_hdr *hdr;
+	struct nlmsghdr *nlh;
+
+	memset(buf, 0, sizeof(buf));
+	nlh = mnl_nlmsg_put_header(buf);
+	nlh->nlmsg_type = type;
+	hdr = mnl_nlmsg_put_extra_header(nlh, sizeof(*hdr));
+	hdr->family = family;
+	hdr->table = table < 256 ? (uint8_t)table : RT_TABLE_COMPAT;
+	hdr->action = FR_ACT_TO_TBL;
+	mnl_attr_put_u32(nlh, FRA_TABLE, table);
+	mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, UINT32_MAX);
+	mnl_attr_put_u32(nlh, FRA_PRIORITY, 32766);
+	mnl_attr_put_u8(nlh, FRA_PROTOCOL, RTPROT_KERNEL);
+	return nlh;
+}
+
+static struct fib_rule_hdr *rule_of(struct nlmsghdr *nlh)
+{
+	return mnl_nlmsg_get_payload(nlh);
+}
+
+static void test_rule(void **state)
+{
+	struct net_event e = decode(new_rule(RTM_NEWRULE, AF_INET6, 1000));
+	struct nlmsghdr *nlh;
+
+	(void)state;
+	assert_int_equal(e.type, NET_EVENT_RULE);
+	assert_true(e.doubt && e.routing && e.rule.plain);
+	assert_int_equal(e.rule.family, AF_INET6);
+	assert_int_equal(e.rule.table, 1000);
+	nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+	rule_of(nlh)->flags = FIB_RULE_PERMANENT;
+	mnl_attr_put_u32(nlh, FRA_SUPPRESS_IFGROUP, UINT32_MAX);
+	e = decode(nlh);
+	assert_true(e.rule.plain);
+	assert_int_equal(e.rule.table, RT_TABLE_LOCAL);
+	e = decode(new_rule(RTM_DELRULE, AF_INET, RT_TABLE_LOCAL));
+	assert_int_equal(e.type, NET_EVENT_NONE);
+	assert_true(e.doubt && e.routing);
+	assert_none(new_rule(RTM_NEWRULE, RTNL_FAMILY_IPMR, RT_TABLE_LOCAL));
+	assert_none(new_rule(RTM_DELRULE, RTNL_FAMILY_IP6MR, RT_TABLE_LOCAL));
+}
+
+static void test_rule_not_plain(void **state)
+{
+	struct nlmsghdr *nlh;
+	uint16_t type;
+	uint8_t action;
+
+	(void)state;
+	/* Every attribute there is and will be, but those that choose nothing. */
+	for (type = 1; type < 64; type++) {
+		if (type == FRA_TABLE || type == FRA_PRIORITY || type == FRA_PROTOCOL ||
+		    type == FRA_PAD)
+			continue;
+		nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+		mnl_attr_put_u32(nlh, type, 0);
+		assert_int_equal(decode(nlh).type, NET_EVENT_RULE);
+		assert_false(decode(nlh).rule.plain);
+	}
+	for (action = 0; action < FR_ACT_MAX + 1; action++) {
+		nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+		rule_of(nlh)->action = action;
+		assert_int_equal(decode(nlh).rule.plain, action == FR_ACT_TO_TBL);
+	}
+	nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+	rule_of(nlh)->flags = FIB_RULE_INVERT;
+	assert_false(decode(nlh).rule.plain);
+	nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+	rule_of(nlh)->tos = 0x10;
+	assert_false(decode(nlh).rule.plain);
+	nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+	rule_of(nlh)->src_len = 1;
+	assert_false(decode(nlh).rule.plain);
+	nlh = new_rule(RTM_NEWRULE, AF_INET, RT_TABLE_LOCAL);
+	rule_of(nlh)->dst_len = 1;
+	assert_false(decode(nlh).rule.plain);
+}
+
+/* ---------------------------------------------------------------- settings */
+
+static struct nlmsghdr *new_conf(uint16_t type, uint8_t family, int ifindex, int filter)
+{
+	struct netconfmsg *msg;
+	struct nlmsghdr *nlh;
+
+	memset(buf, 0, sizeof(buf));
+	nlh = mnl_nlmsg_put_header(buf);
+	nlh->nlmsg_type = type;
+	msg = mnl_nlmsg_put_extra_header(nlh, sizeof(*msg));
+	msg->ncm_family = family;
+	mnl_attr_put_u32(nlh, NETCONFA_IFINDEX, (uint32_t)ifindex);
+	if (filter >= 0)
+		mnl_attr_put_u32(nlh, NETCONFA_RP_FILTER, (uint32_t)filter);
+	return nlh;
+}
+
+static void test_conf(void **state)
+{
+	struct net_event e = decode(new_conf(RTM_NEWNETCONF, AF_INET, 7, 2));
+
+	(void)state;
+	assert_int_equal(e.type, NET_EVENT_CONF);
+	assert_int_equal(e.conf.ifindex, 7);
+	assert_int_equal(e.conf.rp_filter, 2);
+	assert_true(e.routing);
+	assert_false(e.doubt);
+	e = decode(new_conf(RTM_NEWNETCONF, AF_INET, NETCONFA_IFINDEX_ALL, 1));
+	assert_int_equal(e.type, NET_EVENT_CONF);
+	assert_int_equal(e.conf.ifindex, NET_CONF_ALL);
+	e = decode(new_conf(RTM_DELNETCONF, AF_INET, 7, -1));
+	assert_int_equal(e.type, NET_EVENT_CONF_GONE);
+	assert_int_equal(e.conf.ifindex, 7);
+	/* That of interfaces which nobody has set changes with it, silently. */
+	e = decode(new_conf(RTM_NEWNETCONF, AF_INET, NETCONFA_IFINDEX_DEFAULT, 1));
+	assert_int_equal(e.type, NET_EVENT_NONE);
+	assert_true(e.doubt && e.routing);
+	/* News of another setting; of another family; of none. */
+	assert_none(new_conf(RTM_NEWNETCONF, AF_INET, 7, -1));
+	assert_none(new_conf(RTM_NEWNETCONF, AF_INET6, 7, 1));
+	assert_none(new_conf(RTM_NEWNETCONF, AF_INET, 0, 1));
 }
 
 /* ---------------------------------------------------------------- hostile messages */
@@ -368,6 +591,12 @@ static struct nlmsghdr *sample(unsigned i)
 		return new_route(RTM_NEWROUTE, AF_INET, "192.0.2.1", 32);
 	case 3:
 		return new_route(RTM_DELROUTE, AF_INET6, "2001:db8::1", 128);
+	case 4:
+		return new_rule(RTM_NEWRULE, AF_INET, 1000);
+	case 5:
+		return new_conf(RTM_NEWNETCONF, AF_INET, 7, 1);
+	case 6:
+		return new_conf(RTM_DELNETCONF, AF_INET, 7, 1);
 	default:
 		return NULL;
 	}
@@ -393,10 +622,19 @@ static struct net_event decode_exact(const void *data, size_t room)
 		assert_non_null(memchr(e.link.name, 0, sizeof(e.link.name)));
 		assert_non_null(memchr(e.link.kind, 0, sizeof(e.link.kind)));
 		break;
+	case NET_EVENT_MAIN:
+	case NET_EVENT_MAIN_GONE:
 	case NET_EVENT_LOCAL:
 	case NET_EVENT_LOCAL_GONE:
 		assert_true(e.local.family == AF_INET ? e.local.prefix_len <= 32
 						      : e.local.prefix_len <= 128);
+		break;
+	case NET_EVENT_RULE:
+		assert_true(e.rule.family == AF_INET || e.rule.family == AF_INET6);
+		break;
+	case NET_EVENT_CONF:
+	case NET_EVENT_CONF_GONE:
+		assert_int_not_equal(e.conf.ifindex, 0);
 		break;
 	case NET_EVENT_NONE:
 		break;
@@ -500,7 +738,7 @@ static void test_random_mutations(void **state)
 	(void)state;
 	random_state = 4;
 	for (round = 0; round < 100000; round++) {
-		nlh = sample(random32() % 4);
+		nlh = sample(random32() % 7);
 		len = nlh->nlmsg_len;
 		for (n = random32() % 8; n > 0; n--)
 			((char *)nlh)[random32() % len] = (char)random32();
@@ -517,8 +755,13 @@ int main(void)
 		cmocka_unit_test(test_link_oddities),
 		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_local_prefix),
+		cmocka_unit_test(test_link_info),
+		cmocka_unit_test(test_excluded),
 		cmocka_unit_test(test_local_or_not),
 		cmocka_unit_test(test_doubt),
+		cmocka_unit_test(test_rule),
+		cmocka_unit_test(test_rule_not_plain),
+		cmocka_unit_test(test_conf),
 		cmocka_unit_test(test_truncation),
 		cmocka_unit_test(test_stops_at_length),
 		cmocka_unit_test(test_stops_at_nest),

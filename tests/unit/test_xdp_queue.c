@@ -1,231 +1,417 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A queue over fake rings: the test stands in for the kernel, takes frames from the fill ring and
- * puts them on the receive ring. After every step each frame is in exactly one place.
+ * One queue over a kernel that the test plays: each thing it has to bear, by itself. All of them
+ * together, at random, are in test_xdp_ledger.c.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-/* Its inside, where the rings can be put. */
-#include "../../user/lib/xdp/queue.c"
-
-#include "../support/frames.h"
+#include "xdp_fixture.h"
 
 #define FRAMES 256u
 #define DEPTH  64u
 #define SLOT   3u
+#define ID     5u
 
-struct fake {
+static struct {
 	struct umem umem;
-	struct queue q;
+	struct queue *q;
+	struct xsk_socket *x;
 	struct counters counters;
-	uint32_t fill_producer, fill_consumer, rx_producer, rx_consumer, no_flags;
-	uint64_t fill_ring[RING_SIZE];
-	struct xdp_desc rx_ring[RING_SIZE];
-	struct mr_datagram held[FRAMES];
+	struct steer_fates fates;
+	struct mr_datagram held[FRAMES + JUMBO_BUFFERS];
 	unsigned held_count;
-};
+	struct packet packet;
+} t;
 
-static struct fake *fake_new(void)
+static int open_queue(void)
 {
-	struct fake *k = calloc(1, sizeof(*k));
+	const struct queue_options o = {
+		.device = "none",
+		.queue_id = ID,
+		.depth = DEPTH,
+		.slot = SLOT,
+		.fates = &t.fates,
+		.jumbo = true,
+	};
+	char reason[200];
+	int err = queue_open(&t.q, &t.umem, &o, reason, sizeof(reason));
 
-	assert_int_equal(umem_init(&k->umem, FRAMES), 0);
-	k->q = (struct queue){ .umem = &k->umem, .depth = DEPTH, .slot = SLOT };
-	k->q.fill = (struct xsk_ring_prod){ .mask = RING_SIZE - 1,
-					    .size = RING_SIZE,
-					    .producer = &k->fill_producer,
-					    .consumer = &k->fill_consumer,
-					    .ring = k->fill_ring,
-					    .flags = &k->no_flags,
-					    .cached_cons = RING_SIZE };
-	k->q.rx = (struct xsk_ring_cons){ .mask = RING_SIZE - 1,
-					  .size = RING_SIZE,
-					  .producer = &k->rx_producer,
-					  .consumer = &k->rx_consumer,
-					  .ring = k->rx_ring };
-	stock(&k->q);
-	return k;
+	if (err)
+		return err;
+	t.x = t.q->xsk;
+	return queue_arm(t.q);
 }
 
-static void fake_free(struct fake *k)
+static int set_up(void **state)
 {
-	umem_fini(&k->umem);
-	free(k);
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	memset(&kernel, 0, sizeof(kernel));
+	kernel.rx_size = RING_SIZE;
+	return umem_init(&t.umem, FRAMES) || open_queue();
 }
 
-/* The kernel: one frame from the fill ring to the receive ring, holding f. False: none there. */
-static bool fake_receive(struct fake *k, const struct frame *f)
+static int tear_down(void **state)
 {
-	uint64_t addr;
-
-	if (k->fill_consumer == k->fill_producer)
-		return false;
-	addr = k->fill_ring[k->fill_consumer++ & (RING_SIZE - 1)] + FRAME_HEADROOM_KERNEL;
-	memcpy(k->umem.area + addr, f->bytes, f->len);
-	k->rx_ring[k->rx_producer++ & (RING_SIZE - 1)] =
-		(struct xdp_desc){ .addr = addr, .len = f->len };
-	return true;
+	(void)state;
+	if (t.q)
+		queue_close(t.q);
+	umem_fini(&t.umem);
+	return kernel.umems ? -1 : 0;
 }
 
-static void check_ledger(const struct fake *k)
+/* A packet of len bytes comes in. False: there was no room for it. */
+static bool receive(uint32_t len, uint32_t number)
 {
-	uint32_t rings = (k->fill_producer - k->fill_consumer) + (k->rx_producer - k->rx_consumer);
+	bool room;
 
-	assert_int_equal(umem_count(&k->umem, FRAME_FREE), k->umem.free_count);
-	assert_int_equal(umem_count(&k->umem, FRAME_CALLER), k->held_count);
-	assert_int_equal(umem_count(&k->umem, FRAME_FILL + SLOT), rings);
-	assert_int_equal(k->umem.free_count + k->held_count + rings, FRAMES);
-	assert_int_equal(k->q.stocked, rings);
-	assert_true(rings <= DEPTH);
+	packet_make(&t.packet, number % 2, len, number);
+	room = kernel_write(t.x, &t.packet);
+	kernel_publish(t.x);
+	return room;
 }
 
-static void take(struct fake *k, unsigned max)
+/* The same, spoilt on the way. */
+static void receive_spoilt(uint32_t len)
 {
-	unsigned n = queue_take(&k->q, &k->held[k->held_count], max, &k->counters);
+	packet_make(&t.packet, false, len, 0);
+	t.packet.bytes[len - 1] ^= 0x55;
+	assert_true(kernel_write(t.x, &t.packet));
+	kernel_publish(t.x);
+}
+
+static unsigned take(unsigned max)
+{
+	unsigned n = queue_take(t.q, &t.held[t.held_count], max, &t.counters);
 
 	assert_true(n <= max);
-	k->held_count += n;
+	t.held_count += n;
+	return n;
 }
 
-static void give(struct fake *k, unsigned i)
+static void give_last(void)
 {
-	umem_give(&k->umem, cookie_frame(k->held[i].cookie));
-	k->held[i] = k->held[--k->held_count];
+	umem_give(&t.umem, cookie_frame(t.held[--t.held_count].cookie));
 }
 
-static void test_ledger(void **state)
+static uint64_t dropped(void)
 {
-	uint64_t seed = 0x6d696c6cu, delivered = 0, bad = 0, starved = 0;
-	struct fake *k = fake_new();
+	assert_int_equal(t.fates.malformed, counters_get(&t.counters, REASON_XDP_MALFORMED));
+	assert_int_equal(t.fates.bad_sum, counters_get(&t.counters, REASON_XDP_BAD_SUM));
+	assert_int_equal(t.fates.no_buffer, counters_get(&t.counters, REASON_XDP_NO_FRAME));
+	return t.fates.malformed + t.fates.bad_sum + t.fates.no_buffer;
+}
 
-	(void)state;
-	for (unsigned step = 0; step < 200000; step++) {
-		uint64_t dice = frame_random(&seed);
-		struct frame f;
-
-		/* Longer and shorter spells of a caller that gives nothing back. */
-		bool hoarding = step / 2000 % 3 == 1;
-
-		switch (dice % 4) {
-		case 0:
-		case 1:
-			frame_ip4(&f, (uint32_t)(dice >> 8) % 64);
-			if (dice >> 16 & 1)
-				frame_ip6(&f, (uint32_t)(dice >> 8) % 64);
-			if (dice >> 32 & 1) {
-				f.bytes[frame_udp(&f) + 6] ^= 0x55;
-			}
-			if (!fake_receive(k, &f))
-				starved++;
-			else if (dice >> 32 & 1)
-				bad++;
-			else
-				delivered++;
-			break;
-		case 2:
-			take(k, 1 + (unsigned)(dice >> 8) % 16);
-			break;
-		default:
-			for (unsigned n = (unsigned)(dice >> 8) % 24; n && k->held_count; n--)
-				if (!hoarding)
-					give(k, (unsigned)(frame_random(&seed) % k->held_count));
-		}
-		check_ledger(k);
-	}
-	for (unsigned i = 0; i < 100; i++) {
-		while (k->held_count)
-			give(k, 0);
-		take(k, 16);
-	}
-	check_ledger(k);
-	/* Every frame the kernel was given a packet for was delivered or counted as bad. */
-	assert_int_equal(counters_get(&k->counters, REASON_XDP_DELIVERED), delivered);
-	assert_int_equal(counters_get(&k->counters, REASON_XDP_BAD_SUM), bad);
-	/* Both plenty and famine must have come up. */
-	assert_true(starved > 100 && delivered > 1000 && bad > 1000);
-	fake_free(k);
+/* Nothing is with the caller or unread, and all that can be is with the kernel. */
+static void assert_at_rest(void)
+{
+	assert_true(queue_is_empty(t.q));
+	assert_int_equal(t.q->stocked, DEPTH);
+	assert_int_equal(umem_count(&t.umem, FRAME_FILL + SLOT), DEPTH);
+	assert_int_equal(t.umem.free_count, FRAMES - DEPTH);
+	if (t.umem.jumbo)
+		assert_int_equal(t.umem.jumbo_free_count, JUMBO_BUFFERS);
 }
 
 /* A caller that holds everything starves the ring; giving back revives it. */
 static void test_starvation(void **state)
 {
-	struct fake *k = fake_new();
-	struct frame f;
-
 	(void)state;
-	frame_ip4(&f, 18);
-	for (;;) {
-		if (!fake_receive(k, &f))
-			break;
-		take(k, 64);
-	}
-	assert_int_equal(k->held_count, FRAMES);
-	assert_int_equal(k->umem.free_count, 0);
-	give(k, 17);
-	take(k, 64);
-	assert_true(fake_receive(k, &f));
-	take(k, 64);
-	assert_int_equal(k->held_count, FRAMES);
-	check_ledger(k);
-	fake_free(k);
+	while (receive(100, 1))
+		take(64);
+	assert_int_equal(t.held_count, FRAMES);
+	assert_int_equal(t.umem.free_count, 0);
+	give_last();
+	take(64);
+	assert_true(receive(100, 2));
+	assert_int_equal(take(64), 1);
+	while (t.held_count)
+		give_last();
+	take(64);
+	assert_at_rest();
 }
 
 /* What closing leaves in the rings comes back by reclaim, what the caller holds does not. */
 static void test_reclaim(void **state)
 {
-	struct fake *k = fake_new();
-	struct frame f;
-
 	(void)state;
-	frame_ip4(&f, 18);
-	for (int i = 0; i < 10; i++)
-		assert_true(fake_receive(k, &f));
-	take(k, 6);
-	assert_int_equal(umem_reclaim(&k->umem, FRAME_FILL + SLOT), DEPTH);
-	assert_int_equal(k->umem.free_count, FRAMES - 6);
-	while (k->held_count)
-		give(k, 0);
-	assert_int_equal(k->umem.free_count, FRAMES);
-	fake_free(k);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_true(receive(100, i));
+	assert_int_equal(take(6), 6);
+	queue_disarm(t.q);
+	assert_false(kernel.armed[ID]);
+	queue_close(t.q);
+	t.q = NULL;
+	assert_int_equal(umem_reclaim(&t.umem, FRAME_FILL + SLOT), DEPTH);
+	assert_int_equal(t.umem.free_count, FRAMES - 6);
+	while (t.held_count)
+		give_last();
+	assert_int_equal(t.umem.free_count, FRAMES);
+	assert_int_equal(open_queue(), 0);
+	assert_at_rest();
 }
 
-/* Descriptors the kernel should never write: counted, and the frame is not touched. */
+/* Descriptors the kernel should never write: counted, and no frame is touched. */
 static void test_odd_descriptors(void **state)
 {
 	static const struct xdp_desc odd[] = {
 		{ .addr = (uint64_t)FRAMES * FRAME_SIZE, .len = 60 },
 		{ .addr = UINT64_MAX, .len = 60 },
 		{ .addr = 0, .len = FRAME_SIZE + 1 },
+		{ .addr = 0, .len = UINT32_MAX },
 		{ .addr = 2000, .len = 60 },
 		{ .addr = (uint64_t)FRAME_SIZE * (DEPTH + 5), .len = 60 }, /* one that is free */
 	};
-	struct fake *k = fake_new();
 
 	(void)state;
-	for (unsigned i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-		k->rx_ring[k->rx_producer++ & (RING_SIZE - 1)] = odd[i];
-		k->q.stocked++; /* as if it had been given */
-		assert_int_equal(queue_take(&k->q, k->held, 8, &k->counters), 0);
-		assert_int_equal(counters_get(&k->counters, REASON_XDP_MALFORMED), i + 1);
+	for (unsigned i = 0; i < COUNT(odd); i++) {
+		assert_true(receive(100, i));
+		t.x->rx[(t.x->written - 1) % RING_SIZE] = odd[i];
+		assert_int_equal(take(8), 0);
+		assert_int_equal(t.fates.malformed, i + 1);
 	}
-	assert_int_equal(k->umem.free_count, FRAMES - DEPTH);
-	fake_free(k);
+	/* Each was of a frame that the kernel has not spoken of since. */
+	assert_int_equal(t.umem.free_count, FRAMES - DEPTH - COUNT(odd));
+	assert_int_equal(dropped(), COUNT(odd));
 }
+
+/* The frame of one part is odd: the others come back, and the packet is no more. */
+static void test_odd_part(void **state)
+{
+	(void)state;
+	for (uint32_t part = 0; part < 3; part++) {
+		assert_true(receive(2 * CHUNK + 100, 1));
+		t.x->rx[t.x->written - 3 + part].addr += (uint64_t)FRAMES * FRAME_SIZE;
+		assert_int_equal(take(8), 0);
+		assert_int_equal(t.fates.malformed, part + 1);
+		assert_int_equal(t.umem.free_count, FRAMES - DEPTH - part - 1);
+		assert_int_equal(t.umem.jumbo_free_count, JUMBO_BUFFERS);
+	}
+}
+
+/* Of several frames: one piece for the caller, who holds no frame for it. */
+static void test_jumbo(void **state)
+{
+	static const uint32_t lengths[] = { CHUNK, CHUNK + 1, 2 * CHUNK, 9014, JUMBO_SIZE };
+	uint32_t number = 0;
+
+	(void)state;
+	assert_int_equal(queue_frame_max(t.q), JUMBO_SIZE);
+	for (unsigned i = 0; i < COUNT(lengths); i++)
+		for (unsigned is6 = 0; is6 < 2; is6++) {
+			const struct mr_datagram *d = &t.held[t.held_count];
+
+			assert_true(receive(lengths[i], ++number));
+			assert_int_equal(take(8), 1);
+			assert_int_equal(d->len, lengths[i] - (number % 2 ? 62 : 42));
+			assert_true(payload_is(d->data, d->len, number));
+			assert_int_equal(cookie_frame(d->cookie) >= FRAMES, i > 0);
+		}
+	assert_int_equal(t.fates.delivered, number);
+	assert_int_equal(counters_get(&t.counters, REASON_XDP_DELIVERED), number);
+	assert_int_equal(umem_count(&t.umem, FRAME_CALLER), 2);
+	while (t.held_count)
+		give_last();
+	take(1);
+	assert_at_rest();
+}
+
+static void test_jumbo_too_long(void **state)
+{
+	(void)state;
+	assert_true(receive(JUMBO_SIZE + 1, 1));
+	assert_true(receive(3 * JUMBO_SIZE, 1));
+	assert_int_equal(take(8), 0);
+	assert_int_equal(t.fates.malformed, 2);
+	assert_int_equal(dropped(), 2);
+	assert_at_rest();
+}
+
+static void test_jumbo_spoilt(void **state)
+{
+	(void)state;
+	receive_spoilt(3 * CHUNK);
+	assert_int_equal(take(8), 0);
+	assert_int_equal(t.fates.bad_sum, 1);
+	packet_make(&t.packet, true, 3 * CHUNK, 1);
+	packet_malform(&t.packet);
+	assert_true(kernel_write(t.x, &t.packet));
+	kernel_publish(t.x);
+	assert_int_equal(take(8), 0);
+	assert_int_equal(t.fates.malformed, 1);
+	assert_int_equal(dropped(), 2);
+	assert_at_rest();
+}
+
+/* With every buffer held, packets of several frames are dropped, and others are not. */
+static void test_jumbo_none_left(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < JUMBO_BUFFERS; i++) {
+		assert_true(receive(CHUNK + 1 + i, i));
+		assert_int_equal(take(1), 1);
+	}
+	assert_true(receive(CHUNK + 1, 1));
+	assert_true(receive(JUMBO_SIZE + 1, 1));
+	assert_true(receive(100, 2));
+	assert_int_equal(take(8), 1);
+	assert_int_equal(t.fates.no_buffer, 1);
+	assert_int_equal(t.fates.malformed, 1);
+	assert_int_equal(dropped(), 2);
+	give_last();
+	for (uint32_t i = 0; i < JUMBO_BUFFERS; i++)
+		assert_true(payload_is(t.held[i].data, t.held[i].len, i));
+	give_last();
+	assert_true(receive(CHUNK + 1, 3));
+	assert_int_equal(take(8), 1);
+	assert_int_equal(t.fates.delivered, JUMBO_BUFFERS + 2);
+	while (t.held_count)
+		give_last();
+	take(1);
+	assert_at_rest();
+}
+
+/* A look that ends within a packet leaves it whole for the next one. */
+static void test_cut(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < JUMBO_FRAMES_MAX - 1; i++)
+		receive_spoilt(100);
+	assert_true(receive(4 * CHUNK, 7));
+	assert_int_equal(take(1), 0);
+	assert_int_equal(t.fates.bad_sum, JUMBO_FRAMES_MAX - 1);
+	assert_int_equal(t.x->written - t.x->consumer, 4);
+	assert_int_equal(t.q->stocked, DEPTH);
+	assert_int_equal(take(1), 1);
+	assert_true(payload_is(t.held[0].data, t.held[0].len, 7));
+	give_last();
+	take(1);
+	assert_at_rest();
+}
+
+/* A packet without end goes in pieces, and does not stop what comes behind it. */
+static void test_endless(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 2 * JUMBO_FRAMES_MAX; i++) {
+		assert_true(receive(CHUNK, i));
+		t.x->rx[t.x->written - 1].options = XDP_PKT_CONTD;
+	}
+	assert_int_equal(take(8) + take(8), 0);
+	assert_int_equal(t.fates.malformed, 2);
+	assert_true(receive(100, 8));
+	assert_int_equal(take(8), 1);
+	assert_true(payload_is(t.held[0].data, t.held[0].len, 8));
+	give_last();
+	take(1);
+	assert_at_rest();
+}
+
+/* A packet of which the kernel has shown only the beginning does not stop the queue for ever. */
+static void test_half(void **state)
+{
+	(void)state;
+	packet_make(&t.packet, false, 3 * CHUNK, 1);
+	assert_true(kernel_write(t.x, &t.packet));
+	t.x->producer += 2;
+	assert_int_equal(take(8), 0);
+	kernel_publish(t.x);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_true(receive(100, i));
+	take(8);
+	take(8);
+	assert_true(queue_is_empty(t.q));
+	assert_true(t.held_count >= 4);
+}
+
+/* A kernel that has run out of frames is told of new ones, if it wants to be. */
+static void test_wakeup(void **state)
+{
+	(void)state;
+	assert_true(receive(100, 1));
+	assert_int_equal(take(1), 1);
+	assert_int_equal(kernel.wakeups, 0);
+	t.x->umem->flags = XDP_RING_NEED_WAKEUP;
+	assert_int_equal(take(1), 0);
+	assert_int_equal(kernel.wakeups, 0);
+	assert_true(receive(100, 2));
+	assert_int_equal(take(1), 1);
+	assert_int_equal(kernel.wakeups, 1);
+}
+
+/* A kernel that knows nothing of several frames: the queue opens all the same. */
+static void test_one_frame_only(void **state)
+{
+	(void)state;
+	queue_close(t.q);
+	t.q = NULL;
+	umem_reclaim(&t.umem, FRAME_FILL + SLOT);
+	kernel.no_flags = XDP_USE_SG;
+	assert_int_equal(open_queue(), 0);
+	assert_int_equal(queue_frame_max(t.q), CHUNK);
+	assert_true(receive(CHUNK, 1));
+	assert_int_equal(take(1), 1);
+	give_last();
+	take(1);
+	assert_at_rest();
+	assert_null(t.umem.jumbo);
+}
+
+/* The kernel's losses are of one socket, the fates are of the queue since the program came. */
+static void test_losses(void **state)
+{
+	struct queue_losses now;
+
+	(void)state;
+	t.x->lost = (struct xdp_statistics){ .rx_ring_full = 3, .rx_dropped = 5 };
+	queue_losses(t.q, &now);
+	assert_int_equal(now.ring_full, 3);
+	assert_int_equal(now.no_frame, 5);
+	assert_int_equal(t.fates.ring_full, 0);
+	queue_publish_losses(t.q);
+	queue_publish_losses(t.q);
+	assert_int_equal(t.fates.ring_full, 3);
+	t.x->lost.rx_ring_full++;
+	queue_close(t.q);
+	t.q = NULL;
+	assert_int_equal(t.fates.ring_full, 4);
+	umem_reclaim(&t.umem, FRAME_FILL + SLOT);
+	assert_int_equal(open_queue(), 0);
+	t.x->lost.rx_ring_full = 10;
+	queue_publish_losses(t.q);
+	assert_int_equal(t.fates.ring_full, 14);
+	assert_int_equal(t.fates.no_frame, 5);
+}
+
+/* Refused, it leaves nothing behind, and no frame has moved. */
+static void test_refused(void **state)
+{
+	(void)state;
+	queue_close(t.q);
+	t.q = NULL;
+	assert_int_equal(umem_reclaim(&t.umem, FRAME_FILL + SLOT), DEPTH);
+	kernel.bind_error = -ENOBUFS;
+	assert_int_equal(open_queue(), -ENOBUFS);
+	assert_int_equal(kernel.umems, 0);
+	assert_int_equal(t.umem.free_count, FRAMES);
+	/* Not armed: stocked already, and to be closed and reclaimed like any other. */
+	kernel.bind_error = 0;
+	kernel.arm_error = EPERM;
+	assert_int_equal(open_queue(), -EPERM);
+	queue_close(t.q);
+	t.q = NULL;
+	assert_int_equal(umem_reclaim(&t.umem, FRAME_FILL + SLOT), DEPTH);
+	assert_int_equal(t.umem.free_count, FRAMES);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ledger),
-		cmocka_unit_test(test_starvation),
-		cmocka_unit_test(test_reclaim),
-		cmocka_unit_test(test_odd_descriptors),
+		TEST(test_starvation),	 TEST(test_reclaim),	     TEST(test_odd_descriptors),
+		TEST(test_odd_part),	 TEST(test_jumbo),	     TEST(test_jumbo_too_long),
+		TEST(test_jumbo_spoilt), TEST(test_jumbo_none_left), TEST(test_cut),
+		TEST(test_endless),	 TEST(test_one_frame_only),  TEST(test_losses),
+		TEST(test_refused),	 TEST(test_wakeup),	     TEST(test_half),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

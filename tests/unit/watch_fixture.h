@@ -15,14 +15,16 @@
 #include <signal.h>
 
 #include "net/watch.h"
+#include "net_fixture.h"
 
 /* What the handler was told, and a table made of nothing else. */
 struct told {
 	struct net_table links;
-	char locals[8192][INET6_ADDRSTRLEN + 4];
+	char locals[16384][INET6_ADDRSTRLEN + 24];
 	unsigned local_count;
-	unsigned news, gone, link_news, link_gone, lost;
-	bool new_before_gone;
+	unsigned news, gone, link_news, link_gone, lost, routing;
+	unsigned excluded_news, excluded_gone, changes;
+	bool new_before_gone, settled;
 };
 
 static struct told told;
@@ -59,6 +61,8 @@ static inline void on_link(void *arg, const struct net_link *link, bool gone)
 	struct told *t = arg;
 	int error;
 
+	t->changes++;
+	assert_false(t->settled);
 	/* Nothing is told that is not news. */
 	assert_true(net_table_apply(&t->links, &event, &error));
 	if (w)
@@ -77,27 +81,52 @@ static inline unsigned find(const struct told *t, const char *text)
 	return i;
 }
 
+/* "10.0.0.1/32", "! 10.0.0.255/32" for one that is excluded, "fe80::1/128%7". */
+static inline void row_text(char *text, size_t room, const struct net_local *local)
+{
+	const uint8_t *bytes = local->address.bytes;
+	char address[INET6_ADDRSTRLEN], device[16] = "";
+
+	inet_ntop(local->family, &local->address, address, sizeof(address));
+	if (local->family == AF_INET6 && local->prefix_len == 128 && bytes[0] == 0xfe &&
+	    bytes[1] >> 6 == 2)
+		snprintf(device, sizeof(device), "%%%u", local->ifindex);
+	snprintf(text, room, "%s%s/%u%s", local->excluded ? "! " : "", address, local->prefix_len,
+		 device);
+}
+
 static inline void on_local(void *arg, const struct net_local *local, bool gone)
 {
-	char text[INET6_ADDRSTRLEN + 4];
 	struct told *t = arg;
+	char text[sizeof(t->locals[0])];
 	unsigned i;
 
-	inet_ntop(local->family, &local->address, text, INET6_ADDRSTRLEN);
-	snprintf(text + strlen(text), 5, "/%u", local->prefix_len);
+	t->changes++;
+	assert_false(t->settled);
+	row_text(text, sizeof(text), local);
 	i = find(t, text);
 	if (gone) {
 		if (i == t->local_count)
 			fail_msg("gone, but was never there: %s", text);
 		memmove(t->locals[i], t->locals[--t->local_count], sizeof(t->locals[i]));
-		t->gone++;
+		*(local->excluded ? &t->excluded_gone : &t->gone) += 1;
 		t->new_before_gone |= t->news > 0;
 	} else {
 		if (i < t->local_count)
 			fail_msg("new, but was there: %s", text);
+		assert_true(t->local_count < COUNT(t->locals));
 		memcpy(t->locals[t->local_count++], text, sizeof(text));
-		t->news++;
+		*(local->excluded ? &t->excluded_news : &t->news) += 1;
 	}
+}
+
+static inline void on_routing(void *arg)
+{
+	struct told *t = arg;
+
+	assert_false(t->settled);
+	t->settled = true;
+	t->routing++;
 }
 
 static inline void on_log(void *arg, enum mr_log_level level, const char *line)
@@ -111,6 +140,7 @@ static inline void on_log(void *arg, enum mr_log_level level, const char *line)
 static inline void forget_counts(void)
 {
 	told.news = told.gone = told.link_news = told.link_gone = told.lost = 0;
+	told.routing = told.excluded_news = told.excluded_gone = 0;
 	told.new_before_gone = false;
 }
 
@@ -121,37 +151,41 @@ static inline bool known(const char *text)
 
 static inline bool is_local(const char *text)
 {
-	uint8_t family = strchr(text, ':') ? AF_INET6 : AF_INET;
-	union mr_address a = { 0 };
+	return table_is_local(watch_table(w), text);
+}
 
-	inet_pton(family, text, &a);
-	return net_table_is_local(watch_table(w), family, &a);
+/* Every change is followed by word of the routing, once. */
+static inline void follow(void)
+{
+	unsigned changes = told.changes;
+
+	told.settled = false;
+	assert_int_equal(watch_process(w), 0);
+	assert_true(changes == told.changes || told.settled);
 }
 
 struct differences {
 	unsigned count;
-	char last[128];
+	char last[160];
 };
 
 static inline void differs(void *arg, const struct net_event *event)
 {
 	struct differences *d = arg;
-	char text[INET6_ADDRSTRLEN] = "";
-	bool link = event->type == NET_EVENT_LINK || event->type == NET_EVENT_LINK_GONE;
+	char text[sizeof(told.locals[0])] = "routing";
 
-	if (!link)
-		inet_ntop(event->local.family, &event->local.address, text, sizeof(text));
-	snprintf(d->last, sizeof(d->last), "event %d, %s", event->type,
-		 link ? event->link.name : text);
+	if (event->type == NET_EVENT_LINK || event->type == NET_EVENT_LINK_GONE)
+		snprintf(text, sizeof(text), "%s", event->link.name);
+	else if (event->type == NET_EVENT_LOCAL || event->type == NET_EVENT_LOCAL_GONE)
+		row_text(text, sizeof(text), &event->local);
+	snprintf(d->last, sizeof(d->last), "event %d, %s", event->type, text);
 	d->count++;
 }
 
-/* How many local routes `ip` shows: an oracle that shares no code with us. */
-static inline size_t count_by_ip(void)
+/* How many lines `ip` shows: an oracle that shares no code with us. */
+static inline size_t count_lines(const char *command)
 {
-	FILE *f = popen("ip -4 -o route show table local type local;"
-			"ip -6 -o route show table local type local",
-			"r");
+	FILE *f = popen(command, "r");
 	size_t n = 0;
 	int c;
 
@@ -160,6 +194,19 @@ static inline size_t count_by_ip(void)
 		n += c == '\n';
 	pclose(f);
 	return n;
+}
+
+/* The routes that make addresses local; with all others in the table but those of multicast. */
+static inline size_t count_by_ip(void)
+{
+	return count_lines("ip -4 -o route show table local type local;"
+			   "ip -6 -o route show table local type local");
+}
+
+static inline size_t count_all_by_ip(void)
+{
+	return count_lines("ip -4 -o route show table local;"
+			   "ip -6 -o route show table local | grep -v '^multicast ff'");
 }
 
 /* Compares with a watch that is opened now. */
@@ -175,15 +222,29 @@ static inline struct differences compare_with_kernel(void)
 	return d;
 }
 
-/* The addresses in the table, each once. */
+/* Rows that make addresses local. */
+static inline size_t local_rows(void)
+{
+	const struct net_table *t = watch_table(w);
+	size_t i, n = 0;
+
+	for (i = 0; i < t->local_count; i++)
+		n += !t->locals[i].excluded;
+	return n;
+}
+
+/* What should have been told of the table: each address once. */
 static inline unsigned count_addresses(const struct net_table *t)
 {
-	const struct net_local *row;
+	char last[sizeof(told.locals[0])] = "", text[sizeof(told.locals[0])];
 	unsigned n = 0;
+	size_t i;
 
-	for (row = t->locals; row < t->locals + t->local_count; row++)
-		n += row == t->locals || row->prefix_len != row[-1].prefix_len ||
-		     memcmp(&row->address, &row[-1].address, sizeof(row->address)) != 0;
+	for (i = 0; i < t->local_count; i++) {
+		row_text(text, sizeof(text), &t->locals[i]);
+		n += strcmp(text, last) != 0;
+		strcpy(last, text);
+	}
 	return n;
 }
 
@@ -194,7 +255,7 @@ static inline void process(void)
 	struct differences d;
 
 	do {
-		assert_int_equal(watch_process(w), 0);
+		follow();
 		d = compare_with_kernel();
 		/* A carrier comes when it comes, perhaps since we looked; but then it is told. */
 	} while (readable(watch_fd(w), d.count ? 100 : 0));
@@ -203,6 +264,7 @@ static inline void process(void)
 	assert_int_equal(count_addresses(watch_table(w)), told.local_count);
 	links.links = watch_table(w)->links;
 	links.link_count = watch_table(w)->link_count;
+	d = (struct differences){ 0 };
 	net_table_compare(&told.links, &links, differs, &d);
 	assert_int_equal(d.count, 0);
 }
@@ -213,11 +275,11 @@ static inline void process_until(size_t routes)
 	int tries;
 
 	process();
-	for (tries = 0; tries < 40 && watch_table(w)->local_count != routes; tries++) {
+	for (tries = 0; tries < 40 && local_rows() != routes; tries++) {
 		readable(watch_fd(w), 50);
 		process();
 	}
-	assert_int_equal(watch_table(w)->local_count, routes);
+	assert_int_equal(local_rows(), routes);
 }
 
 /* Those of lo. */
@@ -225,7 +287,9 @@ static inline void process_until(size_t routes)
 
 static inline int setup(void **state)
 {
-	struct watch_handler handler = { .link = on_link, .local = on_local, .arg = &told };
+	struct watch_handler handler = {
+		.link = on_link, .local = on_local, .routing = on_routing, .arg = &told
+	};
 	struct log log = { .fn = on_log, .arg = &told };
 
 	(void)state;

@@ -179,6 +179,18 @@ static const char *socket_reason(const struct serve *s, const struct mr_path_inf
 	return reason ? reason : mr_has_xdp() ? "no interface" : "built without XDP";
 }
 
+/* "native, copy; IPv4 by sockets: …": what is behind the mode is worth a word. */
+static void print_fast(const struct mr_path_info *p)
+{
+	const char *more = strchr(p->reason, ';');
+
+	fprintf(stderr, " dev=%s mode=%s copy=%s queues=%u", p->device,
+		p->mode == MR_XDP_MODE_GENERIC ? "generic" : "native",
+		p->zero_copy ? "zero" : "copy", p->queues);
+	if (more)
+		fprintf(stderr, " but=\"%s\"", more + strspn(more, "; "));
+}
+
 static void print_ready(const struct serve *s)
 {
 	static const char *const families[] = { "none", "4", "6", "4,6" };
@@ -194,9 +206,7 @@ static void print_ready(const struct serve *s)
 		families[mr_families(s->transport) & 3]);
 	for (unsigned i = 0; i < n; i++) {
 		if (paths[i].path == MR_PATH_XDP)
-			fprintf(stderr, " dev=%s mode=%s copy=%s queues=%u", paths[i].device,
-				paths[i].mode == MR_XDP_MODE_GENERIC ? "generic" : "native",
-				paths[i].zero_copy ? "zero" : "copy", paths[i].queues);
+			print_fast(&paths[i]);
 	}
 	if (!fast)
 		fprintf(stderr, " reason=\"%s\"", socket_reason(s, paths, n));

@@ -33,16 +33,6 @@ static const char *mode_name(const struct mr_inspection *i)
 	return i->mode == MR_XDP_MODE_GENERIC ? "generic" : "native";
 }
 
-/* The steering program gives every packet exactly one reason. */
-static uint64_t packets_seen(const struct mr_inspection *i)
-{
-	uint64_t seen = 0;
-
-	for (unsigned r = 0; r < mr_reason_count(); r++)
-		seen += i->counts[r];
-	return seen;
-}
-
 /* ---------------------------------------------------------------- JSON */
 
 static struct json_object *claim_json(const struct mr_claim_info *c)
@@ -94,9 +84,12 @@ static void print_json(const struct mr_inspection *i)
 	for (unsigned n = 0; n < i->queue_count; n++)
 		json_object_array_add(queues, queue_json(&i->queues[n]));
 	json_object_object_add(o, "queues", queues);
-	if (i->counts)
+	if (i->counts) {
+		json_add_number(o, "seen", i->seen);
+		json_add_number(o, "unread", i->unread);
 		json_add_reasons(o, i->counts);
-	else
+	}
+	if (!i->counts)
 		json_object_object_add(o, "reasons", json_object_new_object());
 	output_json(o);
 	json_object_put(o);
@@ -177,7 +170,10 @@ static void print_text(const struct mr_inspection *i)
 			printf("    %-18s %14llu  %s\n", mr_reason_name(r),
 			       (unsigned long long)i->counts[r], mr_reason_text(r));
 	}
-	printf("    %-18s %14llu  packets in all\n", "seen", (unsigned long long)packets_seen(i));
+	if (i->unread)
+		printf("    %-18s %14llu  steered and not read yet, or never\n", "unread",
+		       (unsigned long long)i->unread);
+	printf("    %-18s %14llu  packets in all\n", "seen", (unsigned long long)i->seen);
 }
 
 /* ---------------------------------------------------------------- the command */

@@ -22,6 +22,12 @@
 /* The end of a bpf_link is told by no netlink event: a program that we use is looked after. */
 #define CHECK_MS 1000u
 
+/*
+ * Datagrams that were accepted before routes changed may be read after: for so long nothing is
+ * learnt of sources.
+ */
+#define SOURCES_SETTLE_MS 100u
+
 void control_emit(struct control *c, enum mr_event_type type, const struct interface *i)
 {
 	struct mr_event event = { .type = type };
@@ -53,116 +59,75 @@ static void settle(struct control *c)
 	}
 }
 
-/* ---------------------------------------------------------------- following */
+/* ---------------------------------------------------------------- sources */
 
-static bool is_wanted(const struct control *c, const struct net_link *link)
+/* What the kernel accepted by routes that have changed since says nothing. */
+static void forget_sources(struct control *c)
 {
-	if (!c->options.devices)
-		return true;
-	for (unsigned k = 0; k < c->options.device_count; k++)
-		if (!strcmp(c->options.devices[k], link->name))
-			return true;
-	return false;
-}
-
-static struct interface *find(struct control *c, uint32_t ifindex)
-{
-	for (unsigned k = 0; k < c->count; k++)
-		if (c->interfaces[k]->link.ifindex == ifindex)
-			return c->interfaces[k];
-	return NULL;
-}
-
-static struct interface *add(struct control *c, const struct net_link *link)
-{
-	struct interface *i = calloc(1, sizeof(*i)), **more;
-
-	if (!i)
-		return NULL;
-	i->link = *link;
-	pthread_mutex_lock(&c->lock);
-	more = realloc(c->interfaces, (c->count + 1) * sizeof(*more));
-	if (more) {
-		c->interfaces = more;
-		c->interfaces[c->count++] = i;
-	}
-	pthread_mutex_unlock(&c->lock);
-	if (!more) {
-		free(i);
-		return NULL;
-	}
-	return i;
-}
-
-static void drop(struct control *c, unsigned k)
-{
-	pthread_mutex_lock(&c->lock);
-	free(c->interfaces[k]);
-	c->interfaces[k] = c->interfaces[--c->count];
-	pthread_mutex_unlock(&c->lock);
-}
-
-/* Only notes: the work is done in the next pass. */
-static void on_link(void *arg, const struct net_link *link, bool gone)
-{
-	struct control *c = arg;
-	struct interface *i = find(c, link->ifindex);
-
-	if (!i && (gone || !is_wanted(c, link)))
-		return;
-	if (!i)
-		i = add(c, link);
-	if (!i) {
-		log_say(&c->transport->log, MR_LOG_ERROR, "no memory to follow %s", link->name);
-		return;
-	}
-	i->link = *link;
-	i->gone = gone;
-	i->changed = true;
-}
-
-/* One address may have several routes: it is gone when the last of them is. */
-static bool has_other_route(const struct net_table *table, const struct net_local *local)
-{
-	for (size_t k = 0; k < table->local_count; k++) {
-		const struct net_local *l = &table->locals[k];
-
-		/* A link-local address is one on each link. */
-		if (local->family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&local->address.v6) &&
-		    l->ifindex != local->ifindex)
-			continue;
-		if (l->family == local->family && l->prefix_len == local->prefix_len &&
-		    !memcmp(&l->address, &local->address, sizeof(l->address)))
-			return true;
-	}
-	return false;
-}
-
-/* Done at once: an address that went must not be steered a moment longer. */
-static void on_local(void *arg, const struct net_local *local, bool gone)
-{
-	struct control *c = arg;
-
-	if (gone && c->watch && has_other_route(watch_table(c->watch), local))
-		return;
+	c->forgot_ns = clock_now_ns();
+	c->sources_generation++;
 	for (unsigned k = 0; k < c->count; k++)
 		if (c->interfaces[k]->device)
-			xdp_device_local(c->interfaces[k]->device, local, gone);
+			xdp_device_forget_sources(c->interfaces[k]->device);
+}
+
+/* Have readers tell what they see accepted, while any interface has use for it. */
+static void want_sources(struct control *c)
+{
+	uint32_t wanted = 0;
+
+	for (unsigned k = 0; k < c->count; k++)
+		if (c->interfaces[k]->asks_sources)
+			wanted = c->sources_generation | 1u << 31; /* never 0 */
+	atomic_store_explicit(&c->transport->sources_wanted, wanted, memory_order_relaxed);
+}
+
+static void learn_sources(struct control *c)
+{
+	bool early = clock_now_ns() - c->forgot_ns < SOURCES_SETTLE_MS * (uint64_t)NS_PER_MS;
+	struct source source;
+
+	for (unsigned r = 0; r < c->transport->reader_count; r++)
+		while (sources_take(&c->transport->readers[r].sources, &source)) {
+			struct interface *i = early ? NULL : interface_find(c, source.ifindex);
+
+			if (i && i->device)
+				xdp_device_accept(i->device, source.address);
+		}
+}
+
+/* ---------------------------------------------------------------- considering */
+
+/* What the network says about receiving here, told to the program; and said, when it is other. */
+static void apply_rules(struct control *c, struct interface *i)
+{
+	char words[sizeof(i->partly)];
+	struct xdp_rules rules = interface_rules(c, i, words, sizeof(words));
+	bool same = !strcmp(words, i->partly) && !strcmp(i->info.device, i->link.name);
+
+	snprintf(i->partly, sizeof(i->partly), "%s", words);
+	i->asks_sources = rules.ask_sources4;
+	xdp_device_update(i->device, &i->link, &rules);
+	if (xdp_device_outgrown(i->device))
+		interface_lower(c, i, "the MTU has grown: opening the queues anew");
+	else if (!same && i->raised)
+		interface_say(c, i);
 }
 
 /* An interface that is served has changed. */
 static void reconsider(struct control *c, struct interface *i)
 {
+	const struct net_table *table = watch_table(c->watch);
 	char reason[XDP_REASON_ROOM];
 
 	if (!xdp_device_attached(i->device))
 		interface_lower(c, i, "the program was detached or replaced");
-	else if (!xdp_device_suits(&i->link, &c->options.settings, reason, sizeof(reason)))
+	else if (!xdp_device_suits(table, &i->link, &c->options.settings, reason, sizeof(reason)))
 		interface_lower(c, i, reason);
 	else if (!(i->link.flags & IFF_UP))
 		interface_lower(c, i, "the interface is down");
 	else
-		xdp_device_update(i->device, &i->link);
+		apply_rules(c, i);
 }
 
 static void consider(struct control *c, struct interface *i)
@@ -176,7 +141,8 @@ static void consider(struct control *c, struct interface *i)
 			reconsider(c, i);
 	} else if (i->retry_ns && clock_now_ns() < i->retry_ns) {
 		return;
-	} else if (!xdp_device_suits(&i->link, &c->options.settings, reason, sizeof(reason))) {
+	} else if (!xdp_device_suits(watch_table(c->watch), &i->link, &c->options.settings, reason,
+				     sizeof(reason))) {
 		i->error = -EOPNOTSUPP;
 		interface_set_path(c, i, MR_PATH_SOCKET, reason);
 	} else if (!(i->link.flags & IFF_UP)) {
@@ -187,11 +153,45 @@ static void consider(struct control *c, struct interface *i)
 	}
 }
 
+/* Rules of address translation that steering would go around: said, and kept in view. */
+static void look_at_nat(struct control *c, uint64_t now)
+{
+	char before[sizeof(c->nat.text)];
+
+	if (now < c->nat_ns)
+		return;
+	c->nat_ns = now + CHECK_MS * (uint64_t)NS_PER_MS;
+	memcpy(before, c->nat.text, sizeof(before));
+	if (nat_look(c->transport->port, &c->nat) || !strcmp(before, c->nat.text))
+		return;
+	if (*c->nat.text)
+		log_say(&c->transport->log, MR_LOG_WARN, "%s", c->nat.text);
+	for (unsigned k = 0; k < c->count; k++)
+		if (c->interfaces[k]->raised)
+			interface_say(c, c->interfaces[k]);
+}
+
+/* Once a second while it is served. */
+static void publish_losses(struct interface *i)
+{
+	for (unsigned k = 0; k < i->served_count; k++)
+		if (slot_of(&i->served[k])->queue)
+			queue_publish_losses(slot_of(&i->served[k])->queue);
+}
+
 /* Looks at what has changed or is due. */
 static void pass(struct control *c)
 {
 	uint64_t now = clock_now_ns();
 
+	look_at_nat(c, now);
+	if (c->routing) {
+		c->routing = false;
+		forget_sources(c);
+		for (unsigned k = 0; k < c->count; k++)
+			if (c->interfaces[k]->device && !c->interfaces[k]->closing)
+				apply_rules(c, c->interfaces[k]);
+	}
 	for (unsigned k = 0; c->watch && k < c->count;) {
 		struct interface *i = c->interfaces[k];
 
@@ -199,20 +199,22 @@ static void pass(struct control *c)
 		    (i->device && now >= i->check_ns)) {
 			i->changed = false;
 			i->check_ns = now + CHECK_MS * (uint64_t)NS_PER_MS;
+			publish_losses(i);
 			consider(c, i);
 		}
 		if (i->gone && !i->device)
-			drop(c, k);
+			interface_drop(c, k);
 		else
 			k++;
 	}
+	want_sources(c);
 	c->passed = true;
 }
 
 /* Milliseconds until the next retry or check; -1: none planned. */
 static int next_timeout_ms(const struct control *c)
 {
-	uint64_t next = 0, now = clock_now_ns();
+	uint64_t next = c->resync_ns, now = clock_now_ns();
 
 	for (unsigned k = 0; k < c->count; k++) {
 		const struct interface *i = c->interfaces[k];
@@ -226,13 +228,6 @@ static int next_timeout_ms(const struct control *c)
 	return next <= now ? 0 : (int)((next - now) / NS_PER_MS + 1);
 }
 
-static int open_watch(struct control *c)
-{
-	struct watch_handler handler = { .link = on_link, .local = on_local, .arg = c };
-
-	return watch_open(&c->watch, &handler, &c->transport->log);
-}
-
 static void *run(void *arg)
 {
 	struct control *c = arg;
@@ -240,7 +235,7 @@ static void *run(void *arg)
 	uint64_t count;
 	int err;
 
-	if (!c->watch && (err = open_watch(c))) {
+	if (!c->watch && (err = control_open_watch(c))) {
 		log_say(&c->transport->log, MR_LOG_ERROR, "netlink: %s: serving on sockets only",
 			strerror(-err));
 		c->watch = NULL;
@@ -254,8 +249,9 @@ static void *run(void *arg)
 			continue;
 		if (fds[0].revents && read(c->wake_fd, &count, sizeof(count)) < 0)
 			continue;
-		if (fds[1].revents && (err = watch_process(c->watch)))
-			log_say(&c->transport->log, MR_LOG_WARN, "netlink: %s", strerror(-err));
+		if (fds[1].revents || (c->resync_ns && clock_now_ns() >= c->resync_ns))
+			control_follow(c);
+		learn_sources(c);
 	}
 	return NULL;
 }
@@ -330,7 +326,7 @@ int control_start(struct mr_transport *t, const struct control_options *options,
 	if (c->wake_fd < 0)
 		return diag_set(diag, -errno, "make an eventfd", "", "see `ulimit -n`");
 	if (options->policy == MR_POLICY_XDP) {
-		err = open_watch(c);
+		err = control_open_watch(c);
 		if (err)
 			return diag_set(diag, err, "follow the network", "netlink", "%s", "");
 		pass(c);
@@ -352,7 +348,7 @@ void control_stop(struct control *c)
 	while (c->count) {
 		if (c->interfaces[0]->device)
 			interface_close(c, c->interfaces[0]);
-		drop(c, 0);
+		interface_drop(c, 0);
 	}
 	free(c->interfaces);
 	if (c->watch)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "shared/wire.h"
 
 #define NS_PER_MS      1000000u
 #define RETRY_FIRST_MS 1000u
@@ -15,7 +16,8 @@
 void interface_set_path(struct control *c, struct interface *i, enum mr_path path,
 			const char *reason)
 {
-	bool changed = i->info.path != path;
+	bool changed = i->info.path != path ||
+		       (path == MR_PATH_XDP && strcmp(i->info.reason, reason) != 0);
 
 	pthread_mutex_lock(&c->lock);
 	snprintf(i->info.device, sizeof(i->info.device), "%s", i->link.name);
@@ -102,12 +104,55 @@ static int open_queue(struct control *c, struct interface *i, uint32_t id, char 
 	return 0;
 }
 
+/* Holes last: an address that is both is left to the kernel. */
 static void tell_locals(struct control *c, struct interface *i)
 {
 	const struct net_table *table = watch_table(c->watch);
 
 	for (size_t k = 0; k < table->local_count; k++)
-		xdp_device_local(i->device, &table->locals[k], false);
+		if (!table->locals[k].excluded)
+			xdp_device_local(i->device, &table->locals[k], MAPS_OURS);
+	for (size_t k = 0; k < table->local_count; k++)
+		if (table->locals[k].excluded)
+			xdp_device_local(i->device, &table->locals[k], MAPS_HOLE);
+}
+
+/* The kernel drops IPv6 where it is disabled, whose address it ever is: then there is none here. */
+static bool has_ip6(const struct net_table *table, uint32_t ifindex)
+{
+	for (size_t k = 0; k < table->local_count; k++) {
+		const struct net_local *l = &table->locals[k];
+
+		if (l->family == AF_INET6 && l->ifindex == ifindex && !l->excluded)
+			return true;
+	}
+	return false;
+}
+
+struct xdp_rules interface_rules(const struct control *c, const struct interface *i, char *words,
+				 size_t room)
+{
+	const struct net_table *table = watch_table(c->watch);
+	const struct net_policy *v4 = net_table_policy(table, AF_INET);
+	const struct net_policy *v6 = net_table_policy(table, AF_INET6);
+	unsigned rp_filter = net_table_rp_filter(table, i->link.ifindex);
+	const char *why4 = "", *why6 = "";
+	struct xdp_rules rules = { .ask_sources4 = rp_filter != 0,
+				   .max_frame = i->link.mtu + WIRE_ETH_LEN };
+
+	/* What the kernel says of one datagram's source must hold for the next one's. */
+	if (!v4->local_first)
+		why4 = "IPv4 by sockets: policy rules before the local table";
+	else if (rp_filter && v4->custom_rules)
+		why4 = "IPv4 by sockets: rp_filter with policy rules";
+	else
+		rules.families |= MR_FAMILY_IP4;
+	if (!v6->local_first)
+		why6 = "IPv6 by sockets: policy rules before the local table";
+	else if (has_ip6(table, i->link.ifindex))
+		rules.families |= MR_FAMILY_IP6;
+	snprintf(words, room, "%s%s%s", why4, *why4 && *why6 ? "; " : "", why6);
+	return rules;
 }
 
 /* Plans another attempt after a failure that may pass. */
@@ -160,11 +205,13 @@ void interface_raise(struct control *c, struct interface *i)
 				   .families = c->transport->families,
 				   .bound = c->options.bound_set ? &c->options.bound : NULL };
 	char reason[XDP_REASON_ROOM] = "";
+	struct xdp_rules rules = interface_rules(c, i, i->partly, sizeof(i->partly));
 	int err, refused;
 
 	i->retry_ns = 0;
 	i->closing = false;
-	err = xdp_device_open(&i->device, &i->link, &c->options.settings, reason, sizeof(reason));
+	err = xdp_device_open(&i->device, watch_table(c->watch), &i->link, &rules,
+			      &c->options.settings, reason, sizeof(reason));
 	if (err) {
 		i->device = NULL;
 		raise_failed(c, i, err, reason);
@@ -184,10 +231,8 @@ void interface_raise(struct control *c, struct interface *i)
 	}
 	i->error = 0;
 	i->raised = false;
-	/* Kept for the line that says it is served: why not every queue. */
-	pthread_mutex_lock(&c->lock);
-	snprintf(i->info.reason, sizeof(i->info.reason), "%s", err ? reason : "");
-	pthread_mutex_unlock(&c->lock);
+	i->asks_sources = rules.ask_sources4;
+	snprintf(i->lacking, sizeof(i->lacking), "%.79s", err ? reason : "");
 	for (unsigned s = 0; s < i->served_count; s++)
 		reader_wake(i->served[s].reader);
 }
@@ -230,7 +275,7 @@ void interface_lower(struct control *c, struct interface *i, const char *reason)
 	if (!i->device || i->closing)
 		return;
 	i->closing = true;
-	i->raised = false;
+	i->raised = i->asks_sources = false;
 	retire_served(i);
 	interface_set_path(c, i, MR_PATH_SOCKET, reason);
 }
@@ -274,11 +319,33 @@ static void finish_closing(struct control *c, struct interface *i)
 
 /* ---------------------------------------------------------------- settling */
 
+/* One more thing to say, if there is one and room for it. */
+static void add_words(char *text, size_t room, const char *words)
+{
+	size_t used = strlen(text);
+
+	if (*words && used + 2 + strlen(words) < room)
+		snprintf(text + used, room - used, "%s%s", used ? "; " : "", words);
+}
+
+void interface_say(struct control *c, struct interface *i)
+{
+	char reason[sizeof(i->info.reason)];
+
+	snprintf(reason, sizeof(reason), "%s, %s%s",
+		 xdp_device_mode(i->device) == MR_XDP_MODE_NATIVE ? "native" : "generic",
+		 i->info.zero_copy ? "zero copy" : "copy",
+		 i->info.adopted ? ", adopted program" : "");
+	add_words(reason, sizeof(reason), i->lacking);
+	add_words(reason, sizeof(reason), i->partly);
+	add_words(reason, sizeof(reason), xdp_device_warning(i->device));
+	add_words(reason, sizeof(reason), c->nat.text);
+	interface_set_path(c, i, MR_PATH_XDP, reason);
+}
+
 static void say_raised(struct control *c, struct interface *i, unsigned armed)
 {
 	const struct queue *first = slot_of(&i->served[0])->queue;
-	bool native = xdp_device_mode(i->device) == MR_XDP_MODE_NATIVE;
-	char reason[sizeof(i->info.reason)];
 
 	pthread_mutex_lock(&c->lock);
 	i->info.mode = (uint8_t)xdp_device_mode(i->device);
@@ -286,13 +353,9 @@ static void say_raised(struct control *c, struct interface *i, unsigned armed)
 	i->info.zero_copy = queue_is_zero_copy(first);
 	i->info.queues = armed;
 	pthread_mutex_unlock(&c->lock);
-	snprintf(reason, sizeof(reason), "%s, %s%s%s%.120s", native ? "native" : "generic",
-		 i->info.zero_copy ? "zero copy" : "copy",
-		 i->info.adopted ? ", adopted program" : "", i->info.reason[0] ? "; " : "",
-		 i->info.reason);
 	i->raised = true;
 	i->retry_ms = 0;
-	interface_set_path(c, i, MR_PATH_XDP, reason);
+	interface_say(c, i);
 }
 
 bool interface_settle(struct control *c, struct interface *i)

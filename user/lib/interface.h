@@ -9,6 +9,7 @@
 #ifndef INTERFACE_H
 #define INTERFACE_H
 
+#include "net/nat.h"
 #include "net/watch.h"
 #include "transport.h"
 
@@ -31,16 +32,25 @@ struct interface {
 	bool gone;
 	bool closing;	   /* its queues are being drained */
 	bool raised;	   /* all its queues are armed */
+	bool asks_sources; /* rp_filter: see sources.h */
 	int error;	   /* of the last attempt */
 	uint64_t retry_ns; /* 0: no retry planned */
 	unsigned retry_ms;
 	uint64_t check_ns; /* when to see whether the program is still there */
+	char lacking[80];  /* on the fast path: why not with every queue */
+	char partly[120];  /* … and why not with both families */
 };
 
 struct control {
 	struct mr_transport *transport;
 	struct control_options options;
 	struct watch *watch;
+	struct nat_view nat;
+	uint64_t nat_ns;    /* when to look at it again */
+	uint64_t resync_ns; /* when to ask netlink again after a failure; 0: it has not failed */
+	bool routing;	    /* routes or rules have changed */
+	uint32_t sources_generation;
+	uint64_t forgot_ns; /* when the accepted sources were last forgotten */
 	struct interface **interfaces;
 	unsigned count;
 	pthread_mutex_t lock; /* interfaces, their info, and queues being opened or closed */
@@ -56,7 +66,8 @@ struct control {
 /* Hands an event to the application. */
 void control_emit(struct control *c, enum mr_event_type type, const struct interface *i);
 
-/* Notes how the interface is served, and tells of it when that is another path than before. */
+/* Notes how the interface is served; tells of it when the path, or the reason for XDP, is another.
+ */
 void interface_set_path(struct control *c, struct interface *i, enum mr_path path,
 			const char *reason);
 
@@ -66,6 +77,13 @@ void interface_set_path(struct control *c, struct interface *i, enum mr_path pat
  */
 void interface_raise(struct control *c, struct interface *i);
 
+/* What the network's set-up says about receiving here, and in words what keeps a family off. */
+struct xdp_rules interface_rules(const struct control *c, const struct interface *i, char *words,
+				 size_t room);
+
+/* Says anew how it is served on the fast path. */
+void interface_say(struct control *c, struct interface *i);
+
 /* Stops steering; nothing in the rings is lost, the readers read it first. */
 void interface_lower(struct control *c, struct interface *i, const char *reason);
 
@@ -74,6 +92,15 @@ bool interface_settle(struct control *c, struct interface *i);
 
 /* Closes everything at once: no reader runs any more. */
 void interface_close(struct control *c, struct interface *i);
+
+/* The interface with this index, if we have to do with it. */
+struct interface *interface_find(struct control *c, uint32_t ifindex);
+/* Forgets the k-th, which has no device any more. */
+void interface_drop(struct control *c, unsigned k);
+
+/* follow.c: starts following (0 or -errno); takes in what has changed since. */
+int control_open_watch(struct control *c);
+void control_follow(struct control *c);
 
 static inline struct slot *slot_of(const struct served *s)
 {

@@ -195,6 +195,27 @@ static void not_ready(struct mr_reader *r, const struct sock *s)
 		}
 }
 
+/* Where rp_filter is on, the kernel's consent to a source is what it hands over by a socket. */
+static void tell_sources(struct mr_reader *r, const struct mr_datagram *d, unsigned n)
+{
+	uint32_t wanted = atomic_load_explicit(&r->transport->sources_wanted, memory_order_relaxed);
+	bool told = false;
+	uint64_t now_ns;
+
+	if (!wanted || !n)
+		return;
+	now_ns = clock_now_ns();
+	for (unsigned i = 0; i < n; i++) {
+		const struct mr_endpoint *e = &d[i].endpoint;
+		struct source source = { .ifindex = e->ifindex, .address = e->remote.v4 };
+
+		if (e->family == AF_INET)
+			told |= sources_tell(&r->sources, source, wanted, now_ns);
+	}
+	if (told)
+		control_wake(r->transport->control);
+}
+
 /* Reads ready sockets in turn; *held when that failed because the caller holds every buffer. */
 static unsigned take_sockets(struct mr_reader *r, struct mr_datagram *d, unsigned max, bool *held)
 {
@@ -215,6 +236,7 @@ static unsigned take_sockets(struct mr_reader *r, struct mr_datagram *d, unsigne
 		if (got > 0)
 			taken += sock_recv_take(&r->recv, &d[taken], max - taken);
 	}
+	tell_sources(r, d, taken);
 	return taken;
 }
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "sock/recv.h"
 #include "sock/send.h"
+#include "sources.h"
 #include "xdp/xdp.h"
 
 struct control;
@@ -81,6 +82,7 @@ struct mr_reader {
 	struct sock **ports;	    /* by number; NULL until the first is opened */
 	struct mr_writer writer;
 	struct counters counters;
+	struct sources sources; /* to control */
 };
 
 struct mr_transport {
@@ -92,6 +94,7 @@ struct mr_transport {
 	_Atomic bool shut;
 	int shut_fd; /* eventfd, readable for ever after mr_shutdown */
 	_Atomic uint32_t mark;
+	_Atomic uint32_t sources_wanted; /* a generation of `sources`; 0: nobody asks for any */
 	pthread_mutex_t mark_lock;
 	struct mr_reader *readers;
 	unsigned reader_count;

@@ -42,7 +42,15 @@
 #define FRAMES_PER_READER     8192u /* 16 MiB of memory for frames, whatever the number of queues */
 #define FRAMES_MIN	      512u  /* below this a memory lock limit means sockets */
 #define RING_SIZE	      2048u
-#define QUEUES_PER_READER     64u
+
+/*
+ * A datagram that does not fit into a frame comes in several; they are put together in a buffer of
+ * this size, of which a reader makes so many when the first comes. Longer ones are left to sockets.
+ */
+#define JUMBO_SIZE	  16384u
+#define JUMBO_BUFFERS	  128u
+#define JUMBO_FRAMES_MAX  32u
+#define QUEUES_PER_READER 64u
 
 /* What a NAPI poll under way is given to end where RCU cannot be asked. */
 #define GRACE_MS 50

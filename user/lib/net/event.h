@@ -29,23 +29,55 @@ struct net_link {
 	bool has_mac;	      /* IFLA_ADDRESS of six bytes was there */
 	uint8_t mac[6];
 	char name[16];
-	char kind[16]; /* IFLA_INFO_KIND: "veth", "bridge", …; "" for hardware */
+	char kind[16];	       /* IFLA_INFO_KIND: "veth", "bridge", …; "" for hardware */
+	uint32_t macvlan_mode; /* MACVLAN_MODE_… of kinds macvlan and macvtap, else 0 */
+	bool vnet_hdr;	       /* of kind tun: frames come and go with a virtio header */
 };
 
-/* One row of the kernel's `local` routing table: addresses that are this host's. */
+/*
+ * One row of the kernel's `local` routing table: addresses that are this host's or, when
+ * `excluded`, addresses within such a prefix that are not, or not for everybody: of another type
+ * than RTN_LOCAL (broadcast, anycast, blackhole …), or holding only for some sources or some TOS.
+ */
 struct net_local {
 	uint8_t family;	    /* AF_INET, AF_INET6 */
 	uint8_t prefix_len; /* 32 or 128 but for AnyIP prefixes and 127.0.0.0/8 */
-	uint32_t ifindex;   /* the device of the route */
+	bool excluded;
+	uint32_t ifindex; /* the device of the route; 0: none */
 	union mr_address address;
+};
+
+/* One policy rule, as far as it matters: whether it is `lookup table` for all packets alike. */
+struct net_rule {
+	uint8_t family;
+	bool plain;
+	uint32_t table;
+};
+
+#define NET_CONF_ALL UINT32_MAX /* NETCONFA_IFINDEX_ALL */
+
+/* IPv4 settings of one interface. */
+struct net_conf {
+	uint32_t ifindex; /* or NET_CONF_ALL */
+	uint32_t rp_filter;
 };
 
 enum net_event_type {
 	NET_EVENT_NONE,
 	NET_EVENT_LINK, /* new or changed */
 	NET_EVENT_LINK_GONE,
-	NET_EVENT_LOCAL, /* RTN_LOCAL route in RT_TABLE_LOCAL, new */
+	NET_EVENT_LOCAL, /* route in RT_TABLE_LOCAL, new */
 	NET_EVENT_LOCAL_GONE,
+	/*
+	 * Route in RT_TABLE_MAIN, IPv4, as an excluded row: within a local prefix that is shorter
+	 * it makes a hole, as the kernel keeps both tables in one until there are other rules
+	 * (fib_unmerge). Elsewhere it says nothing, nor does its `doubt`.
+	 */
+	NET_EVENT_MAIN,
+	NET_EVENT_MAIN_GONE,
+	NET_EVENT_RULE, /* counts in dumps only, which go by preference */
+	NET_EVENT_CONF,
+	NET_EVENT_CONF_GONE,
 };
 
 struct net_event {
@@ -55,17 +87,21 @@ struct net_event {
 	 * watch.c): what is known must be compared with a new dump. Of any type, even NONE.
 	 */
 	bool doubt;
+	/* Packets may go, or be judged, another way than before this. Of any type, too. */
+	bool routing;
 	union {
 		struct net_link link;
 		struct net_local local;
+		struct net_rule rule;
+		struct net_conf conf;
 	};
 };
 
 /*
  * Decodes the one message at nlh, of which `room` bytes may be read (so a lying nlmsg_len is
  * caught). Link messages of families other than AF_UNSPEC are NONE: AF_BRIDGE ones tell of ports
- * (a port that leaves its bridge is an RTM_DELLINK), not of links. So are local routes that hold
- * only for some sources or some TOS: not everything sent to them is this host's.
+ * (a port that leaves its bridge is an RTM_DELLINK), not of links. So are the IPv6 multicast routes
+ * that each link has: no prefix of addresses that are somebody's own contains them.
  */
 void net_event_decode(struct net_event *event, const struct nlmsghdr *nlh, size_t room);
 

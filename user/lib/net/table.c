@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two sorted arrays. Local rows are kept one per route, that is with the device, and sorted such
+ * Sorted arrays. Local rows are kept one per route, that is with the device, and sorted such
  * that the routes of one address are neighbours: outside, an address appears with its first route
  * and disappears with its last.
  */
 #include "net/table.h"
 
 #include <errno.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ void net_table_fini(struct net_table *t)
 {
 	free(t->links);
 	free(t->locals);
+	free(t->confs);
 	net_table_init(t);
 }
 
@@ -75,6 +78,7 @@ static bool link_equal(const struct net_link *a, const struct net_link *b)
 	       a->flags == b->flags && a->mtu == b->mtu && a->rx_queues == b->rx_queues &&
 	       a->xdp_program == b->xdp_program && a->type == b->type &&
 	       a->xdp_attached == b->xdp_attached && a->has_mac == b->has_mac &&
+	       a->macvlan_mode == b->macvlan_mode && a->vnet_hdr == b->vnet_hdr &&
 	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0 && strcmp(a->name, b->name) == 0 &&
 	       strcmp(a->kind, b->kind) == 0;
 }
@@ -116,17 +120,6 @@ const struct net_link *net_table_link(const struct net_table *t, uint32_t ifinde
 	return at < t->link_count && t->links[at].ifindex == ifindex ? &t->links[at] : NULL;
 }
 
-const struct net_link *net_table_link_by_name(const struct net_table *t, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < t->link_count; i++) {
-		if (strcmp(t->links[i].name, name) == 0)
-			return &t->links[i];
-	}
-	return NULL;
-}
-
 /* ---------------------------------------------------------------- local addresses */
 
 static unsigned family_bits(uint8_t family)
@@ -154,6 +147,7 @@ static bool normalise(struct net_local *out, const struct net_local *in)
 	*out = (struct net_local){
 		.family = in->family,
 		.prefix_len = in->prefix_len,
+		.excluded = in->excluded,
 		.ifindex = in->ifindex,
 	};
 	memcpy(out->address.bytes, in->address.bytes, whole);
@@ -163,23 +157,40 @@ static bool normalise(struct net_local *out, const struct net_local *in)
 	return true;
 }
 
-/* Order of addresses, whatever their device. */
+/* An address of which each link has its own; a prefix of them is routed like any other. */
+static bool is_per_link(const struct net_local *a)
+{
+	return a->family == AF_INET6 && a->prefix_len == 128 && a->address.bytes[0] == 0xfe &&
+	       (a->address.bytes[1] & 0xc0) == 0x80;
+}
+
+static int compare_device(const struct net_local *a, const struct net_local *b)
+{
+	return a->ifindex < b->ifindex ? -1 : a->ifindex > b->ifindex;
+}
+
+/* Order of what is told outside: addresses, whatever the device unless it is part of them. */
 static int compare_address(const struct net_local *a, const struct net_local *b)
 {
+	int order;
+
 	if (a->family != b->family)
 		return a->family < b->family ? -1 : 1;
 	if (a->prefix_len != b->prefix_len)
 		return a->prefix_len < b->prefix_len ? -1 : 1;
-	return memcmp(a->address.bytes, b->address.bytes, sizeof(a->address.bytes));
+	order = memcmp(a->address.bytes, b->address.bytes, sizeof(a->address.bytes));
+	if (order)
+		return order;
+	if (a->excluded != b->excluded)
+		return a->excluded ? 1 : -1;
+	return is_per_link(a) ? compare_device(a, b) : 0;
 }
 
 static int compare_route(const struct net_local *a, const struct net_local *b)
 {
 	int order = compare_address(a, b);
 
-	if (order)
-		return order;
-	return a->ifindex < b->ifindex ? -1 : a->ifindex > b->ifindex;
+	return order ? order : compare_device(a, b);
 }
 
 static size_t local_position(const struct net_table *t, const struct net_local *key)
@@ -241,20 +252,132 @@ static bool apply_local_gone(struct net_table *t, const struct net_local *local)
 	return !has_address_at(t, &key, at);
 }
 
-bool net_table_is_local(const struct net_table *t, uint8_t family, const union mr_address *a)
-{
-	struct net_local key = { .family = family, .address = *a }, masked;
-	int len;
+/* ---------------------------------------------------------------- policy */
 
-	/* One search per length of prefix; most answers come with the first, the whole address. */
-	for (len = (int)family_bits(family); len >= 0; len--) {
-		key.prefix_len = (uint8_t)len;
-		if (!normalise(&masked, &key))
+static unsigned policy_index(uint8_t family)
+{
+	return family == AF_INET6;
+}
+
+static bool policy_equal(const struct net_policy *a, const struct net_policy *b)
+{
+	return a->local_first == b->local_first && a->custom_rules == b->custom_rules;
+}
+
+/* Rules come in the order in which the kernel asks them. */
+static bool apply_rule(struct net_table *t, const struct net_rule *rule)
+{
+	struct net_policy *p = &t->policy[policy_index(rule->family)];
+	struct net_policy old = *p;
+	bool *has_rule = &t->has_rule[policy_index(rule->family)];
+
+	if (!*has_rule)
+		p->local_first = rule->plain && rule->table == RT_TABLE_LOCAL;
+	if (!rule->plain || (rule->table != RT_TABLE_LOCAL && rule->table != RT_TABLE_MAIN &&
+			     rule->table != RT_TABLE_DEFAULT))
+		p->custom_rules = true;
+	*has_rule = true;
+	return !policy_equal(p, &old);
+}
+
+const struct net_policy *net_table_policy(const struct net_table *t, uint8_t family)
+{
+	return &t->policy[policy_index(family)];
+}
+
+/* ---------------------------------------------------------------- settings */
+
+static size_t conf_position(const struct net_table *t, uint32_t ifindex)
+{
+	size_t low = 0, high = t->conf_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->confs[mid].ifindex < ifindex)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static uint32_t own_rp_filter(const struct net_table *t, uint32_t ifindex)
+{
+	size_t at = conf_position(t, ifindex);
+
+	return at < t->conf_count && t->confs[at].ifindex == ifindex ? t->confs[at].rp_filter : 0;
+}
+
+/* Only what filters is kept: an interface without a row does not. */
+static bool apply_conf(struct net_table *t, const struct net_conf *conf, int *error)
+{
+	size_t at = conf_position(t, conf->ifindex);
+	void *array = t->confs;
+
+	if (own_rp_filter(t, conf->ifindex) == conf->rp_filter)
+		return false;
+	if (!conf->rp_filter) {
+		array_close(t->confs, &t->conf_count, sizeof(*conf), at);
+		return true;
+	}
+	if (at == t->conf_count || t->confs[at].ifindex != conf->ifindex) {
+		if (!array_open(&array, &t->conf_count, &t->conf_room, sizeof(*conf), at)) {
+			*error = -ENOMEM;
 			return false;
-		if (has_address_at(t, &masked, local_position(t, &masked)))
+		}
+		t->confs = array;
+	}
+	t->confs[at] = *conf;
+	return true;
+}
+
+static bool apply_conf_gone(struct net_table *t, uint32_t ifindex, int *error)
+{
+	struct net_conf none = { .ifindex = ifindex };
+
+	return apply_conf(t, &none, error);
+}
+
+unsigned net_table_rp_filter(const struct net_table *t, uint32_t ifindex)
+{
+	uint32_t own = own_rp_filter(t, ifindex), all = own_rp_filter(t, NET_CONF_ALL);
+
+	return own > all ? own : all;
+}
+
+bool net_table_has_anyip(const struct net_table *t)
+{
+	const struct net_local *row;
+
+	/* Sorted: IPv4 comes first, and the shortest prefixes of it. */
+	for (row = t->locals; row < t->locals + t->local_count; row++) {
+		if (row->family != AF_INET || row->prefix_len == 32)
+			break;
+		if (!row->excluded && row->address.bytes[0] != IN_LOOPBACKNET)
 			return true;
 	}
 	return false;
+}
+
+bool net_table_is_inside(const struct net_table *t, const struct net_local *local)
+{
+	struct net_local key = *local, prefix;
+
+	key.excluded = false;
+	for (key.prefix_len = 0; key.prefix_len < local->prefix_len; key.prefix_len++) {
+		if (normalise(&prefix, &key) &&
+		    has_address_at(t, &prefix, local_position(t, &prefix)))
+			return true;
+	}
+	return false;
+}
+
+bool net_table_has_local(const struct net_table *t, const struct net_local *local)
+{
+	struct net_local key;
+
+	return normalise(&key, local) && has_address_at(t, &key, local_position(t, &key));
 }
 
 /* ---------------------------------------------------------------- whole tables */
@@ -271,14 +394,22 @@ bool net_table_apply(struct net_table *t, const struct net_event *event, int *er
 		return apply_local(t, &event->local, error);
 	case NET_EVENT_LOCAL_GONE:
 		return apply_local_gone(t, &event->local);
+	case NET_EVENT_RULE:
+		return apply_rule(t, &event->rule);
+	case NET_EVENT_CONF:
+		return apply_conf(t, &event->conf, error);
+	case NET_EVENT_CONF_GONE:
+		return apply_conf_gone(t, event->conf.ifindex, error);
+	case NET_EVENT_MAIN:
+	case NET_EVENT_MAIN_GONE:
 	case NET_EVENT_NONE:
 		break;
 	}
 	return false;
 }
 
-/* Addresses of `a` that `b` does not have, once each. */
-static void visit_locals(const struct net_table *a, const struct net_table *b,
+/* Addresses of one kind that `a` has and `b` has not, once each. */
+static void visit_locals(const struct net_table *a, const struct net_table *b, bool excluded,
 			 enum net_event_type type,
 			 void (*visit)(void *arg, const struct net_event *event), void *arg)
 {
@@ -288,6 +419,8 @@ static void visit_locals(const struct net_table *a, const struct net_table *b,
 	for (i = 0; i < a->local_count; i++) {
 		const struct net_local *row = &a->locals[i];
 
+		if (row->excluded != excluded)
+			continue;
 		if (i > 0 && compare_address(row, &a->locals[i - 1]) == 0)
 			continue;
 		while (k < b->local_count && compare_address(&b->locals[k], row) < 0)
@@ -299,15 +432,13 @@ static void visit_locals(const struct net_table *a, const struct net_table *b,
 	}
 }
 
-void net_table_compare(const struct net_table *from, const struct net_table *to,
-		       void (*visit)(void *arg, const struct net_event *event), void *arg)
+static void visit_links(const struct net_table *from, const struct net_table *to,
+			void (*visit)(void *arg, const struct net_event *event), void *arg)
 {
+	struct net_event event = { .type = NET_EVENT_LINK_GONE };
 	const struct net_link *other;
-	struct net_event event;
 	size_t i;
 
-	visit_locals(from, to, NET_EVENT_LOCAL_GONE, visit, arg);
-	event = (struct net_event){ .type = NET_EVENT_LINK_GONE };
 	for (i = 0; i < from->link_count; i++) {
 		if (net_table_link(to, from->links[i].ifindex))
 			continue;
@@ -322,5 +453,26 @@ void net_table_compare(const struct net_table *from, const struct net_table *to,
 		event.link = to->links[i];
 		visit(arg, &event);
 	}
-	visit_locals(to, from, NET_EVENT_LOCAL, visit, arg);
+}
+
+static bool routes_alike(const struct net_table *a, const struct net_table *b)
+{
+	return policy_equal(&a->policy[0], &b->policy[0]) &&
+	       policy_equal(&a->policy[1], &b->policy[1]) && a->conf_count == b->conf_count &&
+	       (!a->conf_count || !memcmp(a->confs, b->confs, a->conf_count * sizeof(*a->confs)));
+}
+
+void net_table_compare(const struct net_table *from, const struct net_table *to,
+		       void (*visit)(void *arg, const struct net_event *event), void *arg)
+{
+	struct net_event event = { .type = NET_EVENT_NONE, .routing = true };
+
+	/* A hole in a prefix is the first to come and the last to go. */
+	visit_locals(from, to, false, NET_EVENT_LOCAL_GONE, visit, arg);
+	visit_locals(from, to, true, NET_EVENT_LOCAL_GONE, visit, arg);
+	visit_links(from, to, visit, arg);
+	visit_locals(to, from, true, NET_EVENT_LOCAL, visit, arg);
+	visit_locals(to, from, false, NET_EVENT_LOCAL, visit, arg);
+	if (!routes_alike(from, to))
+		visit(arg, &event);
 }

@@ -15,12 +15,14 @@
  *				net.ipv6.route.skip_notify_on_dev_down=1
  *	told by half		`ip route replace`: the new route (NLM_F_REPLACE), not the old one;
  *				`ip route del` of one of two routes that differ in metric only,
- *				which are one row in our table
+ *				which are one row in our table; a new veth pair, of which one is
+ *				told of before it has its peer
  *
  * What is not told comes with something that is: a deleted local route, a link that goes down or
- * away, a nexthop object deleted or replaced. These raise `doubt`, and doubt means to dump anew
- * and to report what differs, the same as after an overrun. Before that the message itself is
- * applied, so a deleted address is reported at once.
+ * away, a nexthop object deleted or replaced, a policy rule (only the order says what it means),
+ * the default of rp_filter (which interfaces may take over), the second of a veth pair. These
+ * raise `doubt`, and doubt means to dump anew and to report what differs, the same as after an
+ * overrun. Before that the message itself is applied, so a deleted address is reported at once.
  *
  * Routes that go in silence go after the message, within the same hold of the RTNL lock. Dumps of
  * routes do not take it (RTNL_FLAG_DUMP_UNLOCKED), those of links do: asking for links first makes
@@ -28,14 +30,17 @@
  */
 #include "net/watch.h"
 
+#include "net/ask.h"
+
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 /* A burst of some ten thousand changes; each message takes about 1 KiB of it. */
 #define NEWS_RCVBUF (8 * 1024 * 1024)
@@ -44,19 +49,15 @@
 /* Dumps until one is not interrupted by changes, and rounds until one leaves no doubt. */
 #define DUMP_TRIES 4
 #define ROUNDS	   4
-/* Dumps are made by the asking thread itself: this is only ever reached when something is wrong. */
-#define DUMP_TIMEOUT_S 2
-/* The kernel makes dump messages of up to 32 KiB when it sees that the reader has the room. */
-#define MESSAGE_ROOM 32768
 
 struct watch {
 	struct watch_handler handler;
 	struct log log;
-	struct mnl_socket *news, *dump;
+	struct mnl_socket *news;
+	struct ask *dump;
 	struct net_table table;
-	uint32_t seq;
-	bool doubt;
-	_Alignas(struct nlmsghdr) char buf[MESSAGE_ROOM];
+	bool doubt, routing;
+	_Alignas(struct nlmsghdr) char buf[ASK_ROOM];
 };
 
 static void say(const struct watch *w, const struct net_event *event)
@@ -74,32 +75,31 @@ static void say(const struct watch *w, const struct net_event *event)
 		if (h->local)
 			h->local(h->arg, &event->local, event->type == NET_EVENT_LOCAL_GONE);
 		break;
+	case NET_EVENT_MAIN:
+	case NET_EVENT_MAIN_GONE:
+	case NET_EVENT_RULE:
+	case NET_EVENT_CONF:
+	case NET_EVENT_CONF_GONE:
 	case NET_EVENT_NONE:
 		break;
 	}
 }
 
-/* One read into w->buf: its length, 0 for a message that is not from the kernel, or -errno. */
-static ssize_t receive(struct watch *w, const struct mnl_socket *nl)
+/* Decodes; a route in the main table becomes a hole of the local one, or nothing. */
+static void decode(struct net_event *event, const struct net_table *t, const struct nlmsghdr *nlh,
+		   size_t room)
 {
-	struct sockaddr_nl from = { 0 };
-	struct iovec iov = { .iov_base = w->buf, .iov_len = sizeof(w->buf) };
-	struct msghdr msg = {
-		.msg_name = &from,
-		.msg_namelen = sizeof(from),
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-	};
-	ssize_t n;
+	bool gone;
 
-	do
-		n = recvmsg(mnl_socket_get_fd(nl), &msg, 0);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if (msg.msg_flags & MSG_TRUNC)
-		return -EMSGSIZE;
-	return from.nl_pid == 0 ? n : 0;
+	net_event_decode(event, nlh, room);
+	gone = event->type == NET_EVENT_MAIN_GONE;
+	if (!gone && event->type != NET_EVENT_MAIN)
+		return;
+	event->type = gone ? NET_EVENT_LOCAL_GONE : NET_EVENT_LOCAL;
+	if (!net_table_is_inside(t, &event->local)) {
+		event->type = NET_EVENT_NONE;
+		event->doubt = false;
+	}
 }
 
 /* ---------------------------------------------------------------- news */
@@ -115,6 +115,17 @@ static bool goes_down(const struct net_table *t, const struct net_event *event)
 	return old && old->flags & ~event->link.flags & (IFF_UP | IFF_RUNNING);
 }
 
+/* The peer of a new veth was told of before it had one. */
+static bool is_half_told(const struct net_table *t, const struct net_event *event)
+{
+	const struct net_link *peer;
+
+	if (event->type != NET_EVENT_LINK || strcmp(event->link.kind, "veth") != 0)
+		return false;
+	peer = net_table_link(t, event->link.lower);
+	return peer && peer->lower != event->link.ifindex;
+}
+
 /* Applies the messages in w->buf to t, and tells of them when t is the table in force. */
 static int take_news(struct watch *w, struct net_table *t, int len)
 {
@@ -124,14 +135,19 @@ static int take_news(struct watch *w, struct net_table *t, int len)
 	int err;
 
 	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
-		net_event_decode(&event, nlh, (size_t)len);
-		if (event.doubt || goes_down(t, &event))
+		decode(&event, t, nlh, (size_t)len);
+		if (event.doubt || goes_down(t, &event) || is_half_told(t, &event))
 			w->doubt = true;
+		w->routing |= event.routing;
+		/* Its place among the others is not told. */
+		if (event.type == NET_EVENT_RULE)
+			continue;
 		changed = net_table_apply(t, &event, &err);
 		if (err) {
 			w->doubt = true;
 			return err;
 		}
+		w->routing |= changed;
 		if (changed && t == &w->table)
 			say(w, &event);
 	}
@@ -146,12 +162,12 @@ static int drain(struct watch *w, struct net_table *t)
 	int err;
 
 	for (i = 0; i < NEWS_MAX; i++) {
-		n = receive(w, w->news);
+		n = ask_receive(w->news, w->buf);
 		if (n == -EAGAIN)
 			return 0;
 		if (n == -ENOBUFS || n == -EMSGSIZE) {
 			log_say(&w->log, MR_LOG_DEBUG, "netlink messages lost, dumping anew");
-			w->doubt = true;
+			w->doubt = w->routing = true;
 			continue;
 		}
 		if (n < 0)
@@ -171,61 +187,19 @@ static bool means_empty(int err)
 	return err == -ENOENT || err == -EOPNOTSUPP || err == -EAFNOSUPPORT;
 }
 
-/* The errno in an NLMSG_ERROR or NLMSG_DONE. */
-static int message_error(const struct nlmsghdr *nlh)
+static int take_row(void *arg, const struct nlmsghdr *nlh, size_t room)
 {
-	int err = 0;
-
-	if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(err))
-		memcpy(&err, mnl_nlmsg_get_payload(nlh), sizeof(err));
-	return err < 0 ? err : 0;
-}
-
-/*
- * Puts the part of a dump in w->buf into t. 1 when that was the last part, 0 when there is more,
- * or -errno. Sets *interrupted when the kernel says that the dump may have missed something.
- */
-static int take_part(struct watch *w, struct net_table *t, int len, bool *interrupted)
-{
-	const struct nlmsghdr *nlh = (const struct nlmsghdr *)w->buf;
 	struct net_event event;
 	int err;
 
-	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
-		if (nlh->nlmsg_seq != w->seq)
-			continue;
-		if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
-			*interrupted = true;
-		if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
-			err = message_error(nlh);
-			return err ? err : 1;
-		}
-		net_event_decode(&event, nlh, (size_t)len);
-		net_table_apply(t, &event, &err);
-		if (err)
-			return err;
-	}
-	return 0;
+	decode(&event, arg, nlh, room);
+	net_table_apply(arg, &event, &err);
+	return err;
 }
 
 static int ask(struct watch *w, struct net_table *t, struct nlmsghdr *request, bool *interrupted)
 {
-	ssize_t n;
-	int err;
-
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	request->nlmsg_seq = ++w->seq;
-	if (mnl_socket_sendto(w->dump, request, request->nlmsg_len) < 0)
-		return -errno;
-	do {
-		n = receive(w, w->dump);
-		if (n == -EAGAIN)
-			return -ETIMEDOUT;
-		if (n < 0)
-			return (int)n;
-		err = take_part(w, t, (int)n, interrupted);
-	} while (err == 0);
-	return err < 0 ? err : 0;
+	return ask_kernel(w->dump, request, NLM_F_DUMP, take_row, t, interrupted);
 }
 
 static int ask_links(struct watch *w, struct net_table *t, bool *interrupted)
@@ -239,8 +213,9 @@ static int ask_links(struct watch *w, struct net_table *t, bool *interrupted)
 	return ask(w, t, request, interrupted);
 }
 
-/* Kernels before 4.20 do not look at table and type, and send all routes; decoding does. */
-static int ask_locals(struct watch *w, struct net_table *t, uint8_t family, bool *interrupted)
+/* Kernels before 4.20 do not look at the table, and send all routes; decoding does. */
+static int ask_routes(struct watch *w, struct net_table *t, uint8_t family, uint8_t table,
+		      bool *interrupted)
 {
 	_Alignas(struct nlmsghdr) char buf[128];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buf);
@@ -250,60 +225,81 @@ static int ask_locals(struct watch *w, struct net_table *t, uint8_t family, bool
 	request->nlmsg_type = RTM_GETROUTE;
 	rtm = mnl_nlmsg_put_extra_header(request, sizeof(*rtm));
 	rtm->rtm_family = family;
-	rtm->rtm_table = RT_TABLE_LOCAL;
-	rtm->rtm_type = RTN_LOCAL;
+	rtm->rtm_table = table;
 	err = ask(w, t, request, interrupted);
 	return means_empty(err) ? 0 : err;
 }
 
-static int open_dump(struct watch *w)
+/* Where there is no policy routing, it is as if there was but the first of the usual rules. */
+static int ask_rules(struct watch *w, struct net_table *t, uint8_t family, bool *interrupted)
 {
-	struct timeval limit = { .tv_sec = DUMP_TIMEOUT_S };
-	int on = 1;
+	struct net_event event = {
+		.type = NET_EVENT_RULE,
+		.rule = { .family = family, .plain = true, .table = RT_TABLE_LOCAL },
+	};
+	_Alignas(struct nlmsghdr) char buf[128];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buf);
+	struct fib_rule_hdr *hdr;
+	int err;
 
-	if (w->dump)
-		return 0;
-	w->dump = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	if (!w->dump)
-		return -errno;
-	if (mnl_socket_bind(w->dump, 0, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	if (setsockopt(mnl_socket_get_fd(w->dump), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) <
-	    0)
-		return -errno;
-	/* Makes the kernel filter by table; without it there is just more to read. */
-	mnl_socket_setsockopt(w->dump, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
-	return 0;
+	request->nlmsg_type = RTM_GETRULE;
+	hdr = mnl_nlmsg_put_extra_header(request, sizeof(*hdr));
+	hdr->family = family;
+	err = ask(w, t, request, interrupted);
+	if (!means_empty(err))
+		return err;
+	net_table_apply(t, &event, &err);
+	return err;
 }
 
-/* An answer that was not read to its end would stand before the next one: away with the socket. */
-static void close_dump(struct watch *w)
+static int ask_confs(struct watch *w, struct net_table *t, bool *interrupted)
 {
-	if (w->dump)
-		mnl_socket_close(w->dump);
-	w->dump = NULL;
+	_Alignas(struct nlmsghdr) char buf[128];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buf);
+	struct netconfmsg *msg;
+	int err;
+
+	request->nlmsg_type = RTM_GETNETCONF;
+	msg = mnl_nlmsg_put_extra_header(request, sizeof(*msg));
+	msg->ncm_family = AF_INET;
+	err = ask(w, t, request, interrupted);
+	return means_empty(err) ? 0 : err;
 }
 
 /* Fills an empty table; links first, see above. */
 static int dump_all(struct watch *w, struct net_table *t, bool *interrupted)
 {
-	int err = open_dump(w);
+	int err = w->dump ? 0 : ask_open(&w->dump, NETLINK_ROUTE);
 
 	*interrupted = false;
 	if (!err)
 		err = ask_links(w, t, interrupted);
 	if (!err)
-		err = ask_locals(w, t, AF_INET, interrupted);
+		err = ask_routes(w, t, AF_INET, RT_TABLE_LOCAL, interrupted);
+	/* Perhaps a million of routes, but only where there is a prefix for holes. */
+	if (!err && net_table_has_anyip(t))
+		err = ask_routes(w, t, AF_INET, RT_TABLE_MAIN, interrupted);
 	if (!err)
-		err = ask_locals(w, t, AF_INET6, interrupted);
-	if (err)
-		close_dump(w);
+		err = ask_routes(w, t, AF_INET6, RT_TABLE_LOCAL, interrupted);
+	if (!err)
+		err = ask_rules(w, t, AF_INET, interrupted);
+	if (!err)
+		err = ask_rules(w, t, AF_INET6, interrupted);
+	if (!err)
+		err = ask_confs(w, t, interrupted);
+	if (err) {
+		ask_close(w->dump);
+		w->dump = NULL;
+	}
 	return err;
 }
 
 static void say_difference(void *arg, const struct net_event *event)
 {
-	say(arg, event);
+	struct watch *w = arg;
+
+	w->routing = true;
+	say(w, event);
 }
 
 /*
@@ -353,7 +349,7 @@ static void wake_self(struct watch *w)
 
 /* ---------------------------------------------------------------- face */
 
-int watch_process(struct watch *w)
+static int follow(struct watch *w)
 {
 	int err, i;
 
@@ -374,10 +370,25 @@ int watch_process(struct watch *w)
 	return 0;
 }
 
+int watch_process(struct watch *w)
+{
+	int err = follow(w);
+
+	/* After an error, too: what was taken in before it holds. */
+	if (w->routing && w->handler.routing)
+		w->handler.routing(w->handler.arg);
+	w->routing = false;
+	return err;
+}
+
 static int open_news(struct watch *w)
 {
-	unsigned nexthop = RTNLGRP_NEXTHOP;
+	static const unsigned groups[] = {
+		RTNLGRP_LINK,	   RTNLGRP_IPV4_ROUTE,	 RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,
+		RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_NETCONF, RTNLGRP_NEXTHOP,
+	};
 	int size = NEWS_RCVBUF;
+	unsigned i, group;
 	int fd;
 
 	w->news = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -386,11 +397,16 @@ static int open_news(struct watch *w)
 	fd = mnl_socket_get_fd(w->news);
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	if (mnl_socket_bind(w->news, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
-			    MNL_SOCKET_AUTOPID) < 0)
+	if (mnl_socket_bind(w->news, 0, MNL_SOCKET_AUTOPID) < 0)
 		return -errno;
-	/* Kernels before 5.3 have no nexthop objects. */
-	mnl_socket_setsockopt(w->news, NETLINK_ADD_MEMBERSHIP, &nexthop, sizeof(nexthop));
+	for (i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		group = groups[i];
+		/* Kernels before 5.3 have no nexthop objects. */
+		if (mnl_socket_setsockopt(w->news, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) <
+			    0 &&
+		    group != RTNLGRP_NEXTHOP)
+			return -errno;
+	}
 	return 0;
 }
 
@@ -406,22 +422,22 @@ int watch_open(struct watch **out, const struct watch_handler *handler, const st
 		w->log = *log;
 	net_table_init(&w->table);
 	w->doubt = true;
+	*out = w;
 	err = open_news(w);
 	if (!err)
 		err = watch_process(w);
 	if (err) {
 		watch_close(w);
-		return err;
+		*out = NULL;
 	}
-	*out = w;
-	return 0;
+	return err;
 }
 
 void watch_close(struct watch *w)
 {
 	if (!w)
 		return;
-	close_dump(w);
+	ask_close(w->dump);
 	if (w->news)
 		mnl_socket_close(w->news);
 	net_table_fini(&w->table);

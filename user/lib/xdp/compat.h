@@ -15,4 +15,14 @@
 #define SO_BUSY_POLL_BUDGET 70
 #endif
 
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1u << 4) /* Linux 6.6 */
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1u << 0)
+#endif
+#ifndef BPF_F_XDP_DEV_BOUND_ONLY
+#define BPF_F_XDP_DEV_BOUND_ONLY (1u << 6) /* Linux 6.3 */
+#endif
+
 #endif

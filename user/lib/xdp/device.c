@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "net/nic.h"
+#include "net/stack.h"
 #include "shared/wire.h"
 #include "xdp/program.h"
 #include "xdp/xdp.h"
@@ -16,6 +17,10 @@ struct xdp_device {
 	struct frame_origin origin;
 	struct xdp_settings settings;
 	struct program program;
+	struct steer_fates *fates; /* of every queue */
+	struct steer_config config;
+	uint32_t wanted, frame_max; /* longest frame of the MTU, and that the queues can take */
+	char warning[120];
 	uint16_t port;
 	uint32_t queues;
 };
@@ -60,9 +65,41 @@ static int refuse(char *reason, size_t room, const char *why)
 	return false;
 }
 
-bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *settings,
-		      char *reason, size_t room)
+/*
+ * Does a frame's VLAN tag, or that of another's frame, matter, and can it be kept from us? Drivers
+ * put it beside the frame; so does a veth's peer.
+ */
+static bool strips_tags(const struct net_link *link)
 {
+	return is_kind(link, "veth") || nic_feature(link->name, "rx-vlan-hw-parse");
+}
+
+static bool refuse_stacked(const struct net_table *table, const struct net_link *link,
+			   bool tells_tags, char *reason, size_t room)
+{
+	const struct net_link *vlan = net_stack_vlan(table, link->ifindex);
+
+	if (net_stack_takes(table, link->ifindex, reason, room))
+		return true;
+	if (!vlan || tells_tags || !strips_tags(link))
+		return false;
+	snprintf(reason, room,
+		 "VLAN tags are taken off before XDP, and %s needs them (ethtool -K %s rxvlan off)",
+		 vlan->name, link->name);
+	return true;
+}
+
+/* A guest that offloads segmentation hands over several datagrams as one, in either mode. */
+static bool has_offloading_guest(const struct net_link *link)
+{
+	return is_kind(link, "tun") && link->vnet_hdr;
+}
+
+bool xdp_device_suits(const struct net_table *table, const struct net_link *link,
+		      const struct xdp_settings *settings, char *reason, size_t room)
+{
+	bool native = settings->mode != MR_XDP_MODE_GENERIC;
+
 	if (link->flags & IFF_LOOPBACK)
 		return refuse(reason, room, "loopback: no AF_XDP for senders on this host");
 	if (link->type != ARPHRD_ETHER || !link->has_mac)
@@ -71,21 +108,66 @@ bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *se
 		return refuse(reason, room,
 			      "port of a bridge, bond or VRF: the kernel delivers as the upper "
 			      "device");
-	if (settings->mode != MR_XDP_MODE_GENERIC && !has_native(link))
+	if (native && !has_native(link))
 		return refuse(reason, room, "this kind of device has no native XDP");
-	return true;
+	if (settings->mode == MR_XDP_MODE_AUTO && has_offloading_guest(link))
+		return refuse(
+			reason, room,
+			"a guest behind it (vnet_hdr) may hand over several datagrams as one");
+	return !refuse_stacked(table, link, native && nic_tells_vlan(link->ifindex), reason, room);
 }
 
-static uint16_t max_frame(const struct net_link *link)
-{
-	uint32_t longest = link->mtu + WIRE_ETH_LEN, room = FRAME_SIZE - FRAME_HEADROOM_KERNEL;
+/* ---------------------------------------------------------------- configuring */
 
-	return (uint16_t)(longest < room ? longest : room);
+static int configure(struct xdp_device *d)
+{
+	uint32_t longest = d->wanted < d->frame_max ? d->wanted : d->frame_max;
+
+	d->config.max_frame = (uint16_t)longest;
+	d->config.flags &= ~(STEER_PREFIXES4 | STEER_PREFIXES6);
+	/* The tries are asked only while there is something in them. */
+	if (maps_has_prefixes(&d->program.maps, AF_INET))
+		d->config.flags |= STEER_PREFIXES4;
+	if (maps_has_prefixes(&d->program.maps, AF_INET6))
+		d->config.flags |= STEER_PREFIXES6;
+	return maps_configure(&d->program.maps, &d->config);
 }
 
-int xdp_device_update(struct xdp_device *d, const struct net_link *link)
+int xdp_device_update(struct xdp_device *d, const struct net_link *link,
+		      const struct xdp_rules *rules)
 {
-	return maps_configure(&d->program.maps, link->ifindex, link->mac, max_frame(link));
+	uint32_t flags = rules->families; /* the same bits, see maps.c */
+
+	if (rules->ask_sources4)
+		flags |= STEER_ASK_SOURCES4;
+	memcpy(d->config.mac, link->mac, sizeof(d->config.mac));
+	d->config.flags = flags;
+	d->wanted = rules->max_frame;
+	return configure(d);
+}
+
+bool xdp_device_outgrown(const struct xdp_device *d)
+{
+	return d->wanted > d->frame_max && d->frame_max < JUMBO_SIZE;
+}
+
+void xdp_device_forget_sources(struct xdp_device *d)
+{
+	struct steer_config now;
+
+	/* Others who share the program do the same: onwards from what is there. */
+	if (!maps_config(&d->program.maps, &now))
+		d->config.generation = now.generation;
+	d->config.generation++;
+	configure(d);
+}
+
+void xdp_device_accept(struct xdp_device *d, struct in_addr source)
+{
+	struct steer_config now;
+
+	if (d->config.flags & STEER_ASK_SOURCES4 && !maps_config(&d->program.maps, &now))
+		maps_accept(&d->program.maps, source, now.generation);
 }
 
 /*
@@ -94,11 +176,16 @@ int xdp_device_update(struct xdp_device *d, const struct net_link *link)
  */
 static int take_over(struct xdp_device *d, char *reason, size_t room)
 {
-	uint32_t ifindex = maps_interface(&d->program.maps);
 	struct program_view view;
+	struct steer_config now;
+	uint32_t ifindex;
 
 	if (!d->program.adopted)
 		return 0;
+	if (maps_config(&d->program.maps, &now))
+		return -errno;
+	d->config.generation = now.generation + 1;
+	ifindex = now.ifindex;
 	if (ifindex && ifindex != d->origin.ifindex && !program_look(ifindex, &view, NULL) &&
 	    view.id == d->program.id) {
 		snprintf(reason, room, "the program is attached to interface %u too and serves it",
@@ -128,10 +215,73 @@ int xdp_device_claim(struct xdp_device *d, const struct xdp_claim *claim, char *
 	return err;
 }
 
-int xdp_device_open(struct xdp_device **out, const struct net_link *link,
+/* Devices below, or ports of it: where datagrams are put together before generic mode sees them. */
+static void name_coalescing(const struct net_table *table, const struct net_link *link, char *out,
+			    size_t room)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t k = 0; k < table->link_count; k++) {
+		const struct net_link *other = &table->links[k];
+		char names[64];
+
+		if (other->ifindex != link->ifindex && other->ifindex != link->lower &&
+		    other->master != link->ifindex)
+			continue;
+		if (*nic_coalesces(other->name, names, sizeof(names)) && used < room)
+			used += (size_t)snprintf(out + used, room - used, "; %s on %s", names,
+						 other->name);
+	}
+}
+
+/* What cannot be seen from inside the program, and is not reason enough to refuse. */
+static void warn(struct xdp_device *d, const struct net_table *table, const struct net_link *link)
+{
+	char features[80];
+
+	if (d->program.mode == MR_XDP_MODE_GENERIC || has_offloading_guest(link)) {
+		name_coalescing(table, link, features, sizeof(features));
+		if (!is_hardware(link) || features[0])
+			snprintf(d->warning, sizeof(d->warning),
+				 "several datagrams may arrive as one%s", features);
+	} else if (!d->program.tells_tags && strips_tags(link) &&
+		   !nic_feature(link->name, "rx-vlan-filter")) {
+		snprintf(d->warning, sizeof(d->warning), "VLAN tags beside the frame are not seen");
+	}
+}
+
+static int set_up(struct xdp_device *d, const struct net_table *table, const struct net_link *link,
+		  const struct xdp_rules *rules, char *reason, size_t room)
+{
+	int err;
+
+	/* Counted after attaching: virtio_net gives itself more queues for XDP. */
+	d->queues = nic_rx_queues(link->name);
+	if (!d->queues)
+		d->queues = link->rx_queues ? link->rx_queues : 1;
+	if (d->queues > STEER_QUEUES)
+		d->queues = STEER_QUEUES;
+	/* Asked again: what was adopted, or could be loaded, may not tell tags. */
+	if (refuse_stacked(table, link, d->program.tells_tags, reason, room))
+		return -EOPNOTSUPP;
+	err = take_over(d, reason, room);
+	if (err)
+		return err;
+	d->fates = maps_fates_open(&d->program.maps);
+	err = d->fates ? xdp_device_update(d, link, rules) : -errno;
+	if (err)
+		snprintf(reason, room, "configure the program: %s", strerror(-err));
+	return err;
+}
+
+int xdp_device_open(struct xdp_device **out, const struct net_table *table,
+		    const struct net_link *link, const struct xdp_rules *rules,
 		    const struct xdp_settings *settings, char *reason, size_t room)
 {
 	struct xdp_device *d = calloc(1, sizeof(*d));
+	char features[64];
+	bool generic_ok;
 	int err;
 
 	if (!d) {
@@ -140,27 +290,22 @@ int xdp_device_open(struct xdp_device **out, const struct net_link *link,
 	}
 	snprintf(d->name, sizeof(d->name), "%s", link->name);
 	d->settings = *settings;
-	d->origin.ifindex = link->ifindex;
+	d->config.ifindex = d->origin.ifindex = link->ifindex;
 	d->origin.local_senders = has_local_senders(link);
-	err = program_attach(&d->program, link->ifindex, settings->mode, is_hardware(link), reason,
-			     room);
+	d->frame_max = JUMBO_SIZE; /* until a queue says less */
+	/* Generic mode gets what hardware has put together: not by our choice. */
+	generic_ok = is_hardware(link) && !*nic_coalesces(link->name, features, sizeof(features));
+	err = program_attach(&d->program, link->ifindex, settings->mode, generic_ok, reason, room);
 	if (err) {
 		free(d);
 		return err;
 	}
-	/* Counted after attaching: virtio_net gives itself more queues for XDP. */
-	d->queues = nic_rx_queues(link->name);
-	if (!d->queues)
-		d->queues = link->rx_queues ? link->rx_queues : 1;
-	if (d->queues > STEER_QUEUES)
-		d->queues = STEER_QUEUES;
-	err = take_over(d, reason, room);
-	if (!err && (err = xdp_device_update(d, link)))
-		snprintf(reason, room, "configure the program: %s", strerror(-err));
+	err = set_up(d, table, link, rules, reason, room);
 	if (err) {
 		xdp_device_close(d);
 		return err;
 	}
+	warn(d, table, link);
 	*out = d;
 	return 0;
 }
@@ -171,22 +316,38 @@ void xdp_device_close(struct xdp_device *d)
 		maps_unclaim(&d->program.maps, d->port);
 		maps_disown(&d->program.maps, STEER_OWNER_PORT, d->port);
 	}
+	maps_fates_close(d->fates);
 	program_detach(&d->program);
 	free(d);
 }
 
-int xdp_device_local(struct xdp_device *d, const struct net_local *local, bool gone)
+/* ---------------------------------------------------------------- addresses */
+
+/* Loopback's never come by a wire, and multicast is for the kernel to hand out. */
+static bool is_steerable(const struct xdp_device *d, const struct net_local *local)
 {
-	if (local->family == AF_INET) {
-		if (local->prefix_len != 32 || ntohl(local->address.v4.s_addr) >> 24 == 127)
-			return 0;
-	} else if (local->prefix_len != 128 || IN6_IS_ADDR_LOOPBACK(&local->address.v6)) {
+	const struct in6_addr *a = &local->address.v6;
+	uint32_t first = ntohl(local->address.v4.s_addr) >> 24;
+
+	if (local->family == AF_INET)
+		return first != 127 && first < 224;
+	if (IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_MULTICAST(a))
+		return false;
+	/* Link-local: local on its own link only; a prefix may be a hole on each. */
+	return !IN6_IS_ADDR_LINKLOCAL(a) || local->prefix_len != 128 ||
+	       local->ifindex == d->origin.ifindex;
+}
+
+int xdp_device_local(struct xdp_device *d, const struct net_local *local, enum maps_whose whose)
+{
+	unsigned whole = local->family == AF_INET ? 32 : 128;
+	int err;
+
+	if (!is_steerable(d, local))
 		return 0;
-	} else if (IN6_IS_ADDR_LINKLOCAL(&local->address.v6) &&
-		   local->ifindex != d->origin.ifindex) {
-		return 0; /* local on its own link only */
-	}
-	return maps_local(&d->program.maps, local->family, &local->address, gone);
+	err = maps_local(&d->program.maps, local->family, &local->address, local->prefix_len,
+			 whose);
+	return err || local->prefix_len == whole ? err : configure(d);
 }
 
 uint32_t xdp_device_queues(const struct xdp_device *d)
@@ -204,6 +365,8 @@ int xdp_device_queue_open(struct xdp_device *d, uint32_t id, struct umem *umem, 
 		.depth = depth,
 		.slot = slot,
 		.xsks_fd = d->program.maps.xsks,
+		.fates = &d->fates[id],
+		.jumbo = d->wanted > FRAME_SIZE - FRAME_HEADROOM_KERNEL,
 		.zero_copy = d->settings.zero_copy,
 		.busy_poll_us = d->settings.busy_poll_us,
 	};
@@ -217,8 +380,17 @@ int xdp_device_queue_open(struct xdp_device *d, uint32_t id, struct umem *umem, 
 	if (err)
 		return err;
 	err = queue_open(out, umem, &options, reason, room);
-	if (err)
+	if (err) {
 		maps_disown(&d->program.maps, STEER_OWNER_QUEUE, id);
+		return err;
+	}
+	if (queue_frame_max(*out) < d->frame_max)
+		d->frame_max = queue_frame_max(*out);
+	err = configure(d);
+	if (err) {
+		snprintf(reason, room, "queue %u: configure the program: %s", id, strerror(-err));
+		xdp_device_queue_close(d, id, *out);
+	}
 	return err;
 }
 
@@ -236,6 +408,11 @@ enum mr_xdp_mode xdp_device_mode(const struct xdp_device *d)
 bool xdp_device_adopted(const struct xdp_device *d)
 {
 	return d->program.adopted;
+}
+
+const char *xdp_device_warning(const struct xdp_device *d)
+{
+	return d->warning;
 }
 
 bool xdp_device_attached(const struct xdp_device *d)

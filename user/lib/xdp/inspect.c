@@ -43,9 +43,8 @@ static int note_claim(struct mr_inspection *in, const struct maps *maps, uint16_
 	bpf_map_lookup_elem(maps->claims, &key, &claim);
 	info->port = port;
 	info->pid = pid;
-	info->families = (uint8_t)((claim.flags & STEER_CLAIM_V4 ? MR_FAMILY_IP4 : 0) |
-				   (claim.flags & STEER_CLAIM_V6 ? MR_FAMILY_IP6 : 0));
-	info->one_address = claim.bound != 0;
+	info->families = (uint8_t)claim.families; /* the same bits, see maps.c */
+	info->one_address = claim.one != 0;
 	return 0;
 }
 
@@ -80,10 +79,30 @@ static int read_owners(struct mr_inspection *in, const struct maps *maps)
 	return err;
 }
 
+/* The program's counts, and what the owners of the queues have written of the steered ones. */
 static int read_counters(struct mr_inspection *in, const struct maps *maps)
 {
+	struct steer_fates f;
+	uint64_t known;
+	int err;
+
 	in->counts = calloc(REASON_COUNT, sizeof(*in->counts));
-	return in->counts ? maps_counters(maps, in->counts) : -ENOMEM;
+	if (!in->counts)
+		return -ENOMEM;
+	/* The fates first: a frame is counted as steered before it has one. */
+	err = maps_fates(maps, &f);
+	if (!err)
+		err = maps_counters(maps, in->counts);
+	for (unsigned i = 0; i < STEER_REASON_COUNT; i++)
+		in->seen += in->counts[i];
+	in->counts[REASON_XDP_DELIVERED] = f.delivered;
+	in->counts[REASON_XDP_BAD_SUM] = f.bad_sum;
+	in->counts[REASON_XDP_MALFORMED] = f.malformed;
+	in->counts[REASON_XDP_RING_FULL] = f.ring_full;
+	in->counts[REASON_XDP_NO_FRAME] = f.no_frame + f.no_buffer;
+	known = f.delivered + f.bad_sum + f.malformed + f.ring_full + f.no_frame + f.no_buffer;
+	in->unread = in->counts[REASON_STEERED] - known;
+	return err;
 }
 
 int mr_inspect(const char *device, struct mr_inspection *in, struct mr_diag *diag)

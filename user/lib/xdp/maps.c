@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,20 +19,27 @@
 /* More maps than any program of ours has; a foreign one may have more, which we need not see. */
 #define MAPS_LOOKED_AT 64
 
+#define KNOWN_MAP(name, field, value, entries)                             \
+	{                                                                  \
+		name, offsetof(struct maps, field), sizeof(value), entries \
+	}
 static const struct {
 	const char *name;
 	size_t offset; /* of the fd in struct maps */
 	uint32_t value_size, entries;
 } known[] = {
-	{ STEER_MAP_CONFIG, offsetof(struct maps, config), sizeof(struct steer_config), 1 },
-	{ STEER_MAP_CLAIMS, offsetof(struct maps, claims), sizeof(struct steer_claim),
-	  STEER_PORTS },
-	{ STEER_MAP_LOCAL4, offsetof(struct maps, local4), 4, STEER_LOCAL_MAX },
-	{ STEER_MAP_LOCAL6, offsetof(struct maps, local6), 4, STEER_LOCAL_MAX },
-	{ STEER_MAP_XSKS, offsetof(struct maps, xsks), 4, STEER_QUEUES },
-	{ STEER_MAP_OWNERS, offsetof(struct maps, owners), sizeof(struct steer_owner),
-	  STEER_PORTS + STEER_QUEUES },
-	{ STEER_MAP_COUNTERS, offsetof(struct maps, counters), 8, STEER_REASON_COUNT },
+	KNOWN_MAP(STEER_MAP_CONFIG, config, struct steer_config, 1),
+	KNOWN_MAP(STEER_MAP_CLAIMS, claims, struct steer_claim, STEER_PORTS),
+	KNOWN_MAP(STEER_MAP_LOCAL4, local4, uint32_t, STEER_LOCAL_MAX),
+	KNOWN_MAP(STEER_MAP_LOCAL6, local6, uint32_t, STEER_LOCAL_MAX),
+	KNOWN_MAP(STEER_MAP_PREFIX4, prefix4, uint32_t, STEER_PREFIX_MAX),
+	KNOWN_MAP(STEER_MAP_PREFIX6, prefix6, uint32_t, STEER_PREFIX_MAX),
+	KNOWN_MAP(STEER_MAP_NEAR, near, struct steer_near, STEER_NEAR_SLOTS),
+	KNOWN_MAP(STEER_MAP_SOURCES, sources, uint32_t, STEER_SOURCES_MAX),
+	KNOWN_MAP(STEER_MAP_XSKS, xsks, uint32_t, STEER_QUEUES),
+	KNOWN_MAP(STEER_MAP_OWNERS, owners, struct steer_owner, STEER_PORTS + STEER_QUEUES),
+	KNOWN_MAP(STEER_MAP_COUNTERS, counters, uint64_t, STEER_REASON_COUNT),
+	KNOWN_MAP(STEER_MAP_FATES, fates, struct steer_fates, STEER_QUEUES),
 };
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
@@ -117,25 +125,24 @@ int maps_take(struct maps *m, const struct bpf_object *object)
 	return 0;
 }
 
-uint32_t maps_interface(const struct maps *m)
+int maps_config(const struct maps *m, struct steer_config *config)
 {
-	struct steer_config config;
 	uint32_t key = 0;
 
-	if (bpf_map_lookup_elem(m->config, &key, &config) || config.magic != STEER_MAGIC)
-		return 0;
-	return config.ifindex;
+	if (bpf_map_lookup_elem(m->config, &key, config))
+		return -errno;
+	if (config->magic != STEER_MAGIC)
+		memset(config, 0, sizeof(*config));
+	return 0;
 }
 
-int maps_configure(const struct maps *m, uint32_t ifindex, const uint8_t mac[6], uint16_t max_frame)
+int maps_configure(const struct maps *m, const struct steer_config *config)
 {
-	struct steer_config config = { .magic = STEER_MAGIC,
-				       .ifindex = ifindex,
-				       .max_frame = max_frame };
+	struct steer_config c = *config;
 	uint32_t key = 0;
 
-	memcpy(config.mac, mac, sizeof(config.mac));
-	return bpf_map_update_elem(m->config, &key, &config, BPF_ANY) ? -errno : 0;
+	c.magic = STEER_MAGIC;
+	return bpf_map_update_elem(m->config, &key, &c, BPF_ANY) ? -errno : 0;
 }
 
 /* Field 22 of /proc/PID/stat, counted from behind the name, which may hold anything; 0: none. */
@@ -233,49 +240,38 @@ void maps_reap(const struct maps *m)
 	}
 }
 
+static void empty(int fd, unsigned max)
+{
+	struct steer_prefix6 key; /* the longest of all */
+
+	for (unsigned n = 0; n < max; n++)
+		if (bpf_map_get_next_key(fd, NULL, &key) || bpf_map_delete_elem(fd, &key))
+			break;
+}
+
 void maps_forget_locals(const struct maps *m)
 {
-	const int fds[] = { m->local4, m->local6 };
+	static const struct steer_near none;
 
-	for (unsigned i = 0; i < 2; i++) {
-		struct steer_addr6 key;
-
-		for (unsigned n = 0; n < STEER_LOCAL_MAX; n++)
-			if (bpf_map_get_next_key(fds[i], NULL, &key) ||
-			    bpf_map_delete_elem(fds[i], &key))
-				break;
-	}
+	empty(m->local4, STEER_LOCAL_MAX);
+	empty(m->local6, STEER_LOCAL_MAX);
+	for (uint32_t slot = 0; slot < STEER_NEAR_SLOTS; slot++)
+		bpf_map_update_elem(m->near, &slot, &none, BPF_ANY);
+	empty(m->prefix4, STEER_PREFIX_MAX);
+	empty(m->prefix6, STEER_PREFIX_MAX);
 }
 
-/*
- * The id of an address, the same for every process that shares the maps. Never 0. IPv4: itself.
- * Two IPv6 addresses of one host may, once in four thousand million, have the same: then
- * a claim for one of them takes the other's datagrams too.
- */
-static uint32_t address_id(uint8_t family, const union mr_address *a)
-{
-	uint64_t w[2], mix;
-
-	if (family == AF_INET)
-		return a->v4.s_addr;
-	memcpy(w, a, sizeof(w));
-	mix = (w[0] ^ (w[1] * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
-	mix ^= mix >> 32;
-	return (uint32_t)mix ? (uint32_t)mix : 1;
-}
+/* The same bits in both. */
+_Static_assert(STEER_IP4 == MR_FAMILY_IP4 && STEER_IP6 == MR_FAMILY_IP6, "families");
 
 int maps_claim(const struct maps *m, uint16_t port, unsigned families,
 	       const struct mr_endpoint *bound)
 {
-	struct steer_claim claim = { 0 };
+	struct steer_claim claim = { .families = (uint16_t)families, .one = bound != NULL };
 	uint32_t key = port;
 
-	if (families & MR_FAMILY_IP4)
-		claim.flags |= STEER_CLAIM_V4;
-	if (families & MR_FAMILY_IP6)
-		claim.flags |= STEER_CLAIM_V6;
 	if (bound)
-		claim.bound = address_id((uint8_t)bound->family, &bound->remote);
+		memcpy(&claim.bound, &bound->remote, sizeof(claim.bound));
 	return bpf_map_update_elem(m->claims, &key, &claim, BPF_ANY) ? -errno : 0;
 }
 
@@ -287,14 +283,81 @@ void maps_unclaim(const struct maps *m, uint16_t port)
 	bpf_map_update_elem(m->claims, &key, &none, BPF_ANY);
 }
 
-int maps_local(const struct maps *m, uint8_t family, const union mr_address *address, bool gone)
+static int set_local(int fd, const void *key, enum maps_whose whose)
+{
+	uint32_t value = whose == MAPS_OURS;
+
+	if (whose == MAPS_NOBODYS)
+		return bpf_map_delete_elem(fd, key) && errno != ENOENT ? -errno : 0;
+	return bpf_map_update_elem(fd, key, &value, BPF_ANY) ? -errno : 0;
+}
+
+/* What the hash will say of an address, into its slot; a row that goes is told here first. */
+static int set_near(const struct maps *m, uint8_t family, const union mr_address *address,
+		    enum maps_whose whose)
+{
+	uint32_t state = family == AF_INET ? STEER_NEAR_IP4 : STEER_NEAR_IP6;
+	struct steer_near now, new = { 0 };
+	uint32_t slot;
+
+	memcpy(&new.address, address, family == AF_INET ? 4 : 16);
+	slot = family == AF_INET ? STEER_NEAR_SLOT4(new.address.words)
+				 : STEER_NEAR_SLOT6(new.address.words);
+	if (bpf_map_lookup_elem(m->near, &slot, &now))
+		return -errno;
+	new.row = whose == MAPS_OURS;
+	if (now.state == STEER_NEAR_EMPTY && whose != MAPS_NOBODYS) {
+		/* The address before the state that makes it count. */
+		if (bpf_map_update_elem(m->near, &slot, &new, BPF_ANY))
+			return -errno;
+		now = new;
+		now.state = state;
+	} else if (now.state != state || memcmp(&now.address, &new.address, sizeof(new.address))) {
+		return 0; /* not in this slot: the hash is asked */
+	} else if (whose == MAPS_NOBODYS) {
+		now.state = STEER_NEAR_ASK;
+	} else {
+		now.row = new.row;
+	}
+	return bpf_map_update_elem(m->near, &slot, &now, BPF_ANY) ? -errno : 0;
+}
+
+/* A whole address: a new row first in the hash, a row that goes first out of the slot. */
+static int set_whole(const struct maps *m, uint8_t family, const union mr_address *address,
+		     enum maps_whose whose)
 {
 	int fd = family == AF_INET ? m->local4 : m->local6;
-	uint32_t id = address_id(family, address);
+	int err = whose == MAPS_OURS ? 0 : set_near(m, family, address, whose);
 
-	if (gone)
-		return bpf_map_delete_elem(fd, address) && errno != ENOENT ? -errno : 0;
-	return bpf_map_update_elem(fd, address, &id, BPF_ANY) ? -errno : 0;
+	if (!err)
+		err = set_local(fd, address, whose);
+	return !err && whose == MAPS_OURS ? set_near(m, family, address, whose) : err;
+}
+
+int maps_local(const struct maps *m, uint8_t family, const union mr_address *address,
+	       unsigned prefix_len, enum maps_whose whose)
+{
+	struct steer_prefix4 key4 = { .bits = prefix_len, .address = address->v4.s_addr };
+	struct steer_prefix6 key6 = { .bits = prefix_len };
+
+	if (family == AF_INET)
+		return prefix_len == 32 ? set_whole(m, family, address, whose)
+					: set_local(m->prefix4, &key4, whose);
+	memcpy(&key6.address, address, sizeof(key6.address));
+	return prefix_len == 128 ? set_whole(m, family, address, whose)
+				 : set_local(m->prefix6, &key6, whose);
+}
+
+bool maps_has_prefixes(const struct maps *m, uint8_t family)
+{
+	struct steer_prefix6 key;
+
+	return !bpf_map_get_next_key(family == AF_INET ? m->prefix4 : m->prefix6, NULL, &key);
+}
+
+int maps_accept(const struct maps *m, struct in_addr source, uint32_t generation)
+{
+	return bpf_map_update_elem(m->sources, &source, &generation, BPF_ANY) ? -errno : 0;
 }
 
 int maps_counters(const struct maps *m, uint64_t *counts)
@@ -315,5 +378,39 @@ int maps_counters(const struct maps *m, uint64_t *counts)
 			counts[i] += each[cpu];
 	}
 	free(each);
+	return 0;
+}
+
+#define FATES_SIZE (STEER_QUEUES * sizeof(struct steer_fates))
+
+struct steer_fates *maps_fates_open(const struct maps *m)
+{
+	void *area = mmap(NULL, FATES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->fates, 0);
+
+	return area == MAP_FAILED ? NULL : area;
+}
+
+void maps_fates_close(struct steer_fates *fates)
+{
+	if (fates)
+		munmap(fates, FATES_SIZE);
+}
+
+int maps_fates(const struct maps *m, struct steer_fates *sum)
+{
+	struct steer_fates *fates = maps_fates_open(m);
+
+	memset(sum, 0, sizeof(*sum));
+	if (!fates)
+		return -errno;
+	for (unsigned q = 0; q < STEER_QUEUES; q++) {
+		sum->delivered += __atomic_load_n(&fates[q].delivered, __ATOMIC_RELAXED);
+		sum->bad_sum += __atomic_load_n(&fates[q].bad_sum, __ATOMIC_RELAXED);
+		sum->malformed += __atomic_load_n(&fates[q].malformed, __ATOMIC_RELAXED);
+		sum->ring_full += __atomic_load_n(&fates[q].ring_full, __ATOMIC_RELAXED);
+		sum->no_frame += __atomic_load_n(&fates[q].no_frame, __ATOMIC_RELAXED);
+		sum->no_buffer += __atomic_load_n(&fates[q].no_buffer, __ATOMIC_RELAXED);
+	}
+	maps_fates_close(fates);
 	return 0;
 }

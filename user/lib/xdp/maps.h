@@ -10,7 +10,8 @@
 #include "shared/steer.h"
 
 struct maps {
-	int config, claims, local4, local6, xsks, owners, counters; /* fds */
+	int config, claims, local4, local6, prefix4, prefix6, near, sources, xsks, owners, counters,
+		fates; /* fds */
 };
 
 /*
@@ -24,11 +25,10 @@ int maps_take(struct maps *m, const struct bpf_object *object);
 
 void maps_close(struct maps *m);
 
-/* The interface that the maps are configured for; 0: none yet. */
-uint32_t maps_interface(const struct maps *m);
-
-int maps_configure(const struct maps *m, uint32_t ifindex, const uint8_t mac[6],
-		   uint16_t max_frame);
+/* What the maps are configured for; all zero: nothing yet. 0 or -errno. */
+int maps_config(const struct maps *m, struct steer_config *config);
+/* Writes it, with the magic. 0 or -errno. */
+int maps_configure(const struct maps *m, const struct steer_config *config);
 
 /*
  * The lock on a port or queue: 0 when it is ours now, -EBUSY when another living process has it
@@ -48,10 +48,26 @@ int maps_claim(const struct maps *m, uint16_t port, unsigned families,
 	       const struct mr_endpoint *bound);
 void maps_unclaim(const struct maps *m, uint16_t port);
 
-/* Says that the address is this host's, or is no longer. 0 or -errno. */
-int maps_local(const struct maps *m, uint8_t family, const union mr_address *address, bool gone);
+/*
+ * Says whose an address or prefix is: this host's, a hole in one that is (MAPS_HOLE), or that
+ * nothing is known of it. 0 or -errno.
+ */
+enum maps_whose { MAPS_HOLE, MAPS_OURS, MAPS_NOBODYS };
+int maps_local(const struct maps *m, uint8_t family, const union mr_address *address,
+	       unsigned prefix_len, enum maps_whose whose);
+
+bool maps_has_prefixes(const struct maps *m, uint8_t family);
+
+/* The kernel has accepted a datagram from this IPv4 source. 0 or -errno. */
+int maps_accept(const struct maps *m, struct in_addr source, uint32_t generation);
 
 /* Sums the per-CPU counters into counts[STEER_REASON_COUNT]. 0 or -errno. */
 int maps_counters(const struct maps *m, uint64_t *counts);
+
+/* The fates of every queue, STEER_QUEUES of them, for the queues' owners to write. NULL: errno. */
+struct steer_fates *maps_fates_open(const struct maps *m);
+void maps_fates_close(struct steer_fates *fates);
+/* The sum over all queues, to look at. 0 or -errno. */
+int maps_fates(const struct maps *m, struct steer_fates *sum);
 
 #endif

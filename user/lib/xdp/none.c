@@ -28,9 +28,10 @@ void mr_inspection_free(struct mr_inspection *in)
 	memset(in, 0, sizeof(*in));
 }
 
-bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *settings,
-		      char *reason, size_t room)
+bool xdp_device_suits(const struct net_table *table, const struct net_link *link,
+		      const struct xdp_settings *settings, char *reason, size_t room)
 {
+	(void)table;
 	(void)link;
 	(void)settings;
 	snprintf(reason, room, "%s", why);
@@ -43,19 +44,26 @@ bool xdp_device_suits(const struct net_link *link, const struct xdp_settings *se
 		abort();             \
 	}
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-UNREACHABLE(int, xdp_device_open, struct xdp_device **d, const struct net_link *l,
-	    const struct xdp_settings *s, char *r, size_t n)
+UNREACHABLE(int, xdp_device_open, struct xdp_device **d, const struct net_table *t,
+	    const struct net_link *l, const struct xdp_rules *u, const struct xdp_settings *s,
+	    char *r, size_t n)
 UNREACHABLE(int, xdp_device_claim, struct xdp_device *d, const struct xdp_claim *c, char *r,
 	    size_t n)
 UNREACHABLE(void, xdp_device_close, struct xdp_device *d)
-UNREACHABLE(int, xdp_device_local, struct xdp_device *d, const struct net_local *l, bool gone)
+UNREACHABLE(int, xdp_device_local, struct xdp_device *d, const struct net_local *l,
+	    enum maps_whose w)
+UNREACHABLE(void, xdp_device_accept, struct xdp_device *d, struct in_addr a)
+UNREACHABLE(void, xdp_device_forget_sources, struct xdp_device *d)
 UNREACHABLE(uint32_t, xdp_device_queues, const struct xdp_device *d)
 UNREACHABLE(int, xdp_device_queue_open, struct xdp_device *d, uint32_t id, struct umem *u,
 	    uint8_t slot, uint32_t depth, struct queue **q, char *r, size_t n)
 UNREACHABLE(void, xdp_device_queue_close, struct xdp_device *d, uint32_t id, struct queue *q)
 UNREACHABLE(enum mr_xdp_mode, xdp_device_mode, const struct xdp_device *d)
 UNREACHABLE(bool, xdp_device_adopted, const struct xdp_device *d)
-UNREACHABLE(int, xdp_device_update, struct xdp_device *d, const struct net_link *l)
+UNREACHABLE(const char *, xdp_device_warning, const struct xdp_device *d)
+UNREACHABLE(int, xdp_device_update, struct xdp_device *d, const struct net_link *l,
+	    const struct xdp_rules *r)
+UNREACHABLE(bool, xdp_device_outgrown, const struct xdp_device *d)
 UNREACHABLE(bool, xdp_device_attached, const struct xdp_device *d)
 UNREACHABLE(int, queue_arm, struct queue *q)
 UNREACHABLE(void, queue_disarm, struct queue *q)
@@ -67,3 +75,4 @@ UNREACHABLE(int, queue_fd, const struct queue *q)
 UNREACHABLE(uint8_t, queue_slot, const struct queue *q)
 UNREACHABLE(bool, queue_is_zero_copy, const struct queue *q)
 UNREACHABLE(void, queue_losses, const struct queue *q, struct queue_losses *l)
+UNREACHABLE(void, queue_publish_losses, struct queue *q)

@@ -13,6 +13,11 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
+#include "xdp/compat.h"
+
+/* The steering program in the forms that a kernel and a driver may take, the best first. */
+enum form { FORM_BOUND, FORM_FRAGS, FORM_PLAIN, FORMS };
+static const char bound_name[] = "mr_steer_bound";
 
 /*
  * libbpf speaks by one print function for the whole process. It is ours only inside listen_begin
@@ -127,6 +132,7 @@ static int adopt(struct program *p, const struct program_view *view, enum mr_xdp
 	p->id = view->id;
 	p->mode = view->mode;
 	p->adopted = true;
+	p->tells_tags = !strcmp(view->name, bound_name);
 	return 0;
 }
 
@@ -150,25 +156,58 @@ static int link_program(int fd, uint32_t ifindex, enum mr_xdp_mode mode)
 	return err;
 }
 
-static int attach_loaded(struct program *p, struct steer *skel, uint32_t ifindex,
-			 enum mr_xdp_mode mode, bool generic_ok, char *reason, size_t room)
+static struct bpf_program *program_of(struct steer *skel, enum form form)
+{
+	struct bpf_program *const programs[FORMS] = {
+		[FORM_BOUND] = skel->progs.mr_steer_bound,
+		[FORM_FRAGS] = skel->progs.mr_steer_frags,
+		[FORM_PLAIN] = skel->progs.mr_steer,
+	};
+
+	return programs[form];
+}
+
+/* Loads just one form. 0 or -errno, then *out is NULL. */
+static int load(struct steer **out, enum form form, uint32_t ifindex)
+{
+	struct steer *skel = steer__open();
+	struct bpf_program *program;
+	int err;
+
+	*out = NULL;
+	if (!skel)
+		return -errno;
+	for (enum form f = 0; f < FORMS; f++)
+		bpf_program__set_autoload(program_of(skel, f), f == form);
+	if (form == FORM_BOUND) {
+		program = program_of(skel, form);
+		bpf_program__set_flags(program,
+				       bpf_program__flags(program) | BPF_F_XDP_DEV_BOUND_ONLY);
+		bpf_program__set_ifindex(program, ifindex);
+	}
+	err = steer__load(skel);
+	if (err)
+		steer__destroy(skel);
+	else
+		*out = skel;
+	return err;
+}
+
+static int attach_loaded(struct program *p, struct steer *skel, enum form form, uint32_t ifindex,
+			 char *reason, size_t room)
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
-	int fd = bpf_program__fd(skel->progs.mr_steer), err;
+	int fd = bpf_program__fd(program_of(skel, form)), err;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
 		return -errno;
 	p->id = info.id;
+	p->tells_tags = form == FORM_BOUND;
 	err = maps_take(&p->maps, skel->obj);
 	if (err)
 		return err;
-	p->mode = mode == MR_XDP_MODE_GENERIC ? MR_XDP_MODE_GENERIC : MR_XDP_MODE_NATIVE;
 	p->link = link_program(fd, ifindex, p->mode);
-	if (p->link == -EOPNOTSUPP && mode == MR_XDP_MODE_AUTO && generic_ok) {
-		p->mode = MR_XDP_MODE_GENERIC;
-		p->link = link_program(fd, ifindex, p->mode);
-	}
 	if (p->link >= 0)
 		return 0;
 	err = p->link;
@@ -180,23 +219,43 @@ static int attach_loaded(struct program *p, struct steer *skel, uint32_t ifindex
 	return err;
 }
 
-static int load_and_attach(struct program *p, uint32_t ifindex, enum mr_xdp_mode mode,
-			   bool generic_ok, char *reason, size_t room)
+static int load_and_attach(struct program *p, enum form form, uint32_t ifindex, char *reason,
+			   size_t room)
 {
 	struct steer *skel;
 	int err;
 
 	listen_begin();
-	skel = steer__open();
-	err = skel ? steer__load(skel) : -errno;
+	err = load(&skel, form, ifindex);
 	if (!err)
-		err = attach_loaded(p, skel, ifindex, mode, generic_ok, reason, room);
+		err = attach_loaded(p, skel, form, ifindex, reason, room);
 	else if (err == -EPERM || err == -EACCES)
 		snprintf(reason, room, "loading the program needs CAP_BPF and CAP_NET_ADMIN");
 	else
 		snprintf(reason, room, "load the program: %s", strerror(-err));
 	steer__destroy(skel);
 	listen_end();
+	return err;
+}
+
+/* Nobody's program is there: ours, in the best form that the kernel and the driver take. */
+static int attach_own(struct program *p, uint32_t ifindex, enum mr_xdp_mode mode, bool generic_ok,
+		      char *reason, size_t room)
+{
+	int err = -EOPNOTSUPP;
+
+	p->mode = MR_XDP_MODE_NATIVE;
+	for (enum form form = 0; form < FORMS && mode != MR_XDP_MODE_GENERIC; form++) {
+		err = load_and_attach(p, form, ifindex, reason, room);
+		/* Another form changes nothing about these. */
+		if (!err || err == -EPERM || err == -EBUSY || err == -EEXIST || err == -ENODEV)
+			return err;
+	}
+	if (mode == MR_XDP_MODE_GENERIC ||
+	    (mode == MR_XDP_MODE_AUTO && err == -EOPNOTSUPP && generic_ok)) {
+		p->mode = MR_XDP_MODE_GENERIC;
+		err = load_and_attach(p, FORM_PLAIN, ifindex, reason, room);
+	}
 	return err;
 }
 
@@ -215,7 +274,7 @@ int program_attach(struct program *p, uint32_t ifindex, enum mr_xdp_mode mode, b
 		if (!err && view.id)
 			return adopt(p, &view, mode, reason, room);
 		if (!err)
-			err = load_and_attach(p, ifindex, mode, generic_ok, reason, room);
+			err = attach_own(p, ifindex, mode, generic_ok, reason, room);
 		if (err != -EBUSY && err != -EEXIST)
 			break;
 	}

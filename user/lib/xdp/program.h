@@ -14,7 +14,8 @@ struct program {
 	uint32_t id;
 	enum mr_xdp_mode mode; /* in force: native or generic */
 	bool adopted;
-	int link; /* fd; -1 when adopted */
+	bool tells_tags; /* passes what has a VLAN tag beside the frame */
+	int link;	 /* fd; -1 when adopted */
 	struct maps maps;
 };
 

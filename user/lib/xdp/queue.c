@@ -26,12 +26,15 @@ struct queue {
 	uint32_t queue_id;
 	uint8_t slot;
 	bool zero_copy;
+	bool jumbo; /* a packet may have several frames (XDP_USE_SG) */
 	int fd;
 	int xsks_fd;
+	struct steer_fates *fates;
 	/* cold */
 	struct xsk_ring_cons completion;
 	struct xsk_umem *xsk_umem;
 	struct xsk_socket *xsk;
+	struct queue_losses before; /* in the fates when it was opened */
 };
 
 static void close_socket(struct queue *q)
@@ -44,12 +47,12 @@ static void close_socket(struct queue *q)
 	q->xsk_umem = NULL;
 }
 
-static uint16_t bind_flags(enum mr_zero_copy zero_copy)
+static uint16_t bind_flags(const struct queue *q, enum mr_zero_copy zero_copy)
 {
 	/* Zero copy by itself has crashed hosts on some drivers: it is asked for, not guessed. */
-	uint16_t mode = zero_copy == MR_ZERO_COPY_ON ? XDP_ZEROCOPY : XDP_COPY;
+	unsigned mode = zero_copy == MR_ZERO_COPY_ON ? XDP_ZEROCOPY : XDP_COPY;
 
-	return (uint16_t)(mode | XDP_USE_NEED_WAKEUP);
+	return (uint16_t)(mode | XDP_USE_NEED_WAKEUP | (q->jumbo ? XDP_USE_SG : 0));
 }
 
 /* One try; a socket whose bind failed keeps its umem, so everything is made anew each time. */
@@ -63,7 +66,7 @@ static int open_socket(struct queue *q, const struct queue_options *o)
 	struct xsk_socket_config config = {
 		.rx_size = RING_SIZE,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
-		.bind_flags = bind_flags(o->zero_copy),
+		.bind_flags = bind_flags(q, o->zero_copy),
 	};
 	int err;
 
@@ -87,6 +90,11 @@ static int open_patiently(struct queue *q, const struct queue_options *o)
 	const struct timespec step = { .tv_nsec = XSK_BUSY_STEP_MS * 1000000L };
 	int err = open_socket(q, o);
 
+	/* Before Linux 6.6, and with drivers that have no such zero copy. */
+	if (q->jumbo && (err == -EINVAL || err == -EOPNOTSUPP)) {
+		q->jumbo = false;
+		err = open_socket(q, o);
+	}
 	for (int ms = 0; err == -EBUSY && ms < XSK_BUSY_LIMIT_MS; ms += XSK_BUSY_STEP_MS) {
 		nanosleep(&step, NULL);
 		err = open_socket(q, o);
@@ -139,6 +147,10 @@ int queue_open(struct queue **out, struct umem *umem, const struct queue_options
 	q->queue_id = o->queue_id;
 	q->slot = o->slot;
 	q->xsks_fd = o->xsks_fd;
+	q->fates = o->fates;
+	q->before = (struct queue_losses){ o->fates->ring_full, o->fates->no_frame };
+	/* Not with zero copy, which until Linux 7.0 may give a packet's first frame to two. */
+	q->jumbo = o->jumbo && o->zero_copy != MR_ZERO_COPY_ON;
 	err = open_patiently(q, o);
 	if (err) {
 		explain(err, o, reason, room);
@@ -156,6 +168,7 @@ int queue_open(struct queue **out, struct umem *umem, const struct queue_options
 
 void queue_close(struct queue *q)
 {
+	queue_publish_losses(q);
 	close_socket(q);
 	free(q);
 }
@@ -203,55 +216,154 @@ void queue_grace(void)
 		nanosleep(&long_enough, NULL);
 }
 
+/* Only this thread writes it; others look. */
+static void count_fate(__u64 *fate, uint64_t n)
+{
+	__atomic_store_n(fate, *fate + n, __ATOMIC_RELAXED);
+}
+
+/* The kernel is trusted to give back what it was given, but not blindly. */
+static bool is_ours(const struct queue *q, const struct xdp_desc *desc)
+{
+	uint64_t frame = desc->addr / FRAME_SIZE;
+
+	return frame < q->umem->frames && !(desc->addr & 1) &&
+	       desc->addr % FRAME_SIZE + desc->len <= FRAME_SIZE &&
+	       q->umem->state[frame] == FRAME_FILL + q->slot;
+}
+
+/* A frame or jumbo buffer into *d, whose number goes with it; false: it went back. */
+static bool decode(struct queue *q, void *bytes, uint32_t len, uint32_t number,
+		   struct mr_datagram *d, struct counters *c)
+{
+	enum reason fate = frame_decode(d, bytes, len, &q->origin);
+
+	if (fate == REASON_XDP_BAD_SUM || fate == REASON_XDP_MALFORMED) {
+		counters_add(c, fate, 1);
+		count_fate(fate == REASON_XDP_BAD_SUM ? &q->fates->bad_sum : &q->fates->malformed,
+			   1);
+		umem_give(q->umem, number);
+		return false;
+	}
+	if (fate != REASON_XDP_DELIVERED)
+		counters_add(c, fate, 1);
+	d->cookie = frame_cookie(number);
+	return true;
+}
+
+static bool drop_malformed(struct queue *q, struct counters *c)
+{
+	counters_add(c, REASON_XDP_MALFORMED, 1);
+	count_fate(&q->fates->malformed, 1);
+	return false;
+}
+
 /* One descriptor into *d; false: the frame went back. */
 static bool take_one(struct queue *q, const struct xdp_desc *desc, struct mr_datagram *d,
 		     struct counters *c)
 {
 	uint32_t frame = (uint32_t)(desc->addr / FRAME_SIZE);
-	enum reason fate;
 
-	/* The kernel is trusted to give back what it was given, but not blindly. */
-	if (frame >= q->umem->frames || desc->addr % FRAME_SIZE + desc->len > FRAME_SIZE ||
-	    q->umem->state[frame] != FRAME_FILL + q->slot) {
-		counters_add(c, REASON_XDP_MALFORMED, 1);
-		return false;
-	}
-	fate = frame_decode(d, q->umem->area + desc->addr, desc->len, &q->origin);
-	if (fate == REASON_XDP_BAD_SUM || fate == REASON_XDP_MALFORMED) {
-		counters_add(c, fate, 1);
-		umem_give(q->umem, frame);
-		return false;
-	}
-	if (fate != REASON_XDP_DELIVERED)
-		counters_add(c, fate, 1);
+	if (!is_ours(q, desc))
+		return drop_malformed(q, c);
 	q->umem->state[frame] = FRAME_CALLER;
-	d->cookie = frame_cookie(frame);
-	return true;
+	return decode(q, q->umem->area + desc->addr, desc->len, frame, d, c);
+}
+
+/* How many of the n descriptors at `index` make up a packet; 0: its end is not among them. */
+static uint32_t packet_frames(struct queue *q, uint32_t index, uint32_t n)
+{
+	for (uint32_t k = 0; k < n; k++)
+		if (!(xsk_ring_cons__rx_desc(&q->rx, index + k)->options & XDP_PKT_CONTD))
+			return k + 1;
+	return 0;
+}
+
+/*
+ * Puts a packet of several frames together, as a datagram is one piece for the caller. A copy, but
+ * of something that costs more than that to send. The frames go back; false: that was all.
+ */
+static bool take_jumbo(struct queue *q, uint32_t index, uint32_t frames, struct mr_datagram *d,
+		       struct counters *c)
+{
+	uint32_t number = umem_take_jumbo(q->umem), len = 0;
+	uint8_t *to = number == UMEM_NONE ? NULL : umem_jumbo(q->umem, number);
+	bool whole = true;
+
+	for (uint32_t k = 0; k < frames; k++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&q->rx, index + k);
+
+		whole &= is_ours(q, desc) && len + desc->len <= JUMBO_SIZE;
+		if (whole && to)
+			memcpy(to + len, q->umem->area + desc->addr, desc->len);
+		len += desc->len;
+		if (is_ours(q, desc))
+			umem_give(q->umem, (uint32_t)(desc->addr / FRAME_SIZE));
+	}
+	if (whole && to)
+		return decode(q, to, len, number, d, c);
+	if (to)
+		umem_give(q->umem, number);
+	if (!whole)
+		return drop_malformed(q, c);
+	counters_add(c, REASON_XDP_NO_FRAME, 1);
+	count_fate(&q->fates->no_buffer, 1);
+	return false;
+}
+
+/* The packet that begins at the first of n descriptors; how many were used up, 0: not all there. */
+static uint32_t take_packet(struct queue *q, uint32_t index, uint32_t n, struct mr_datagram *d,
+			    bool *taken, struct counters *c)
+{
+	const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&q->rx, index);
+	uint32_t frames;
+
+	if (!(desc->options & XDP_PKT_CONTD)) {
+		*taken = take_one(q, desc, d, c);
+		return 1;
+	}
+	frames = packet_frames(q, index, n);
+	/*
+	 * The kernel shows packets whole. One without an end, which zero copy has made of a packet
+	 * that met a full ring, goes piecewise: nothing behind it would ever be seen, as libxdp
+	 * asks for news only when what it knows of is used up.
+	 */
+	if (!frames && (n >= JUMBO_FRAMES_MAX || index + n == q->rx.cached_prod))
+		frames = n < JUMBO_FRAMES_MAX ? n : JUMBO_FRAMES_MAX;
+	if (frames)
+		*taken = take_jumbo(q, index, frames, d, c);
+	return frames;
 }
 
 unsigned queue_take(struct queue *q, struct mr_datagram *d, unsigned max, struct counters *c)
 {
-	uint32_t index, n = xsk_ring_cons__peek(&q->rx, max, &index);
-	unsigned taken = 0;
+	uint32_t index,
+		n = xsk_ring_cons__peek(&q->rx, max + (q->jumbo ? JUMBO_FRAMES_MAX : 0), &index);
+	uint32_t done = 0, used = 1;
+	unsigned count = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&q->rx, index + i);
+	while (done < n && count < max && used) {
+		bool taken = false;
 
-		if (i + 1 < n) {
-			const struct xdp_desc *next = xsk_ring_cons__rx_desc(&q->rx, index + i + 1);
-
-			__builtin_prefetch(q->umem->area + next->addr);
-		}
-		taken += take_one(q, desc, &d[taken], c);
+		if (done + 1 < n)
+			__builtin_prefetch(
+				(void *)((uintptr_t)q->umem->area +
+					 xsk_ring_cons__rx_desc(&q->rx, index + done + 1)->addr));
+		used = take_packet(q, index + done, n - done, &d[count], &taken, c);
+		done += used;
+		count += taken;
 	}
-	if (n) {
-		xsk_ring_cons__release(&q->rx, n);
-		q->stocked -= n;
-		counters_add(c, REASON_XDP_DELIVERED, taken);
+	if (n > done)
+		xsk_ring_cons__cancel(&q->rx, n - done);
+	if (done) {
+		xsk_ring_cons__release(&q->rx, done);
+		q->stocked -= done;
+		counters_add(c, REASON_XDP_DELIVERED, count);
+		count_fate(&q->fates->delivered, count);
 	}
 	if (q->stocked < q->depth)
 		stock(q);
-	return taken;
+	return count;
 }
 
 bool queue_is_empty(struct queue *q)
@@ -274,13 +386,9 @@ bool queue_is_zero_copy(const struct queue *q)
 	return q->zero_copy;
 }
 
-int queue_error(const struct queue *q)
+uint32_t queue_frame_max(const struct queue *q)
 {
-	socklen_t len = sizeof(int);
-	int err = 0;
-
-	getsockopt(q->fd, SOL_SOCKET, SO_ERROR, &err, &len);
-	return -err;
+	return q->jumbo ? JUMBO_SIZE : FRAME_SIZE - FRAME_HEADROOM_KERNEL;
 }
 
 void queue_losses(const struct queue *q, struct queue_losses *losses)
@@ -293,4 +401,14 @@ void queue_losses(const struct queue *q, struct queue_losses *losses)
 		return;
 	losses->ring_full = s.rx_ring_full;
 	losses->no_frame = s.rx_dropped;
+}
+
+void queue_publish_losses(struct queue *q)
+{
+	struct queue_losses now;
+
+	queue_losses(q, &now);
+	__atomic_store_n(&q->fates->ring_full, q->before.ring_full + now.ring_full,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&q->fates->no_frame, q->before.no_frame + now.no_frame, __ATOMIC_RELAXED);
 }

@@ -12,10 +12,12 @@
 #ifndef XDP_QUEUE_H
 #define XDP_QUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/counters.h"
 #include "base/log.h"
+#include "shared/steer.h"
 #include "xdp/frame.h"
 #include "xdp/umem.h"
 
@@ -28,6 +30,8 @@ struct queue_options {
 	uint32_t depth; /* frames it may hold in its fill ring; a power of two, <= RING_SIZE */
 	uint8_t slot;	/* which of the reader's queues it is, < QUEUES_PER_READER */
 	int xsks_fd;	/* the steering program's XSKMAP */
+	struct steer_fates *fates; /* the queue's, to keep up */
+	bool jumbo; /* frames longer than one of ours are wanted, if the kernel can */
 	enum mr_zero_copy zero_copy;
 	unsigned busy_poll_us;
 };
@@ -60,14 +64,16 @@ int queue_fd(const struct queue *q);
 uint8_t queue_slot(const struct queue *q);
 bool queue_is_zero_copy(const struct queue *q);
 
-/* 0, or the -errno with which the kernel has given the socket up (device gone). Reads SO_ERROR. */
-int queue_error(const struct queue *q);
+/* The longest Ethernet frame that may be steered to it. */
+uint32_t queue_frame_max(const struct queue *q);
 
 /* Losses the kernel counts, of this socket since it was opened. Any thread while it is open. */
 struct queue_losses {
 	uint64_t ring_full, no_frame;
 };
 void queue_losses(const struct queue *q, struct queue_losses *losses);
+/* Brings them up to date in the queue's fates; queue_close does it a last time. Control. */
+void queue_publish_losses(struct queue *q);
 
 /* A datagram's cookie on this path <-> its frame. */
 static inline uint64_t frame_cookie(uint32_t frame)

@@ -11,6 +11,7 @@
 #ifndef XDP_UMEM_H
 #define XDP_UMEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -25,6 +26,15 @@ struct umem {
 	uint32_t free_count;
 	uint32_t *free; /* stack: the frame given back last is taken first, while it is warm */
 	uint8_t *state; /* enum frame_state */
+
+	/*
+	 * Buffers for what came in several frames, and was put together: the kernel never sees
+	 * them. Numbered on from the frames. NULL until the first is wanted.
+	 */
+	uint8_t *jumbo;
+	uint32_t jumbo_free_count;
+	uint8_t jumbo_free[JUMBO_BUFFERS];
+	bool jumbo_held[JUMBO_BUFFERS];
 };
 
 /* 0 or -ENOMEM. */
@@ -33,7 +43,12 @@ void umem_fini(struct umem *u);
 
 /* Takes a free frame for `state`; UMEM_NONE when there is none. */
 uint32_t umem_take(struct umem *u, uint8_t state);
+/* Gives back a frame or a jumbo buffer. */
 void umem_give(struct umem *u, uint32_t frame);
+
+/* Takes a jumbo buffer, for the caller; UMEM_NONE when there is none. */
+uint32_t umem_take_jumbo(struct umem *u);
+uint8_t *umem_jumbo(const struct umem *u, uint32_t number);
 
 /* Gives back every frame in `state`: those a closed queue's rings still had. Returns how many. */
 uint32_t umem_reclaim(struct umem *u, uint8_t state);
