@@ -37,7 +37,7 @@ ifeq ($(XDP),0)
 LIB_SRC	  += user/lib/xdp/none.c user/lib/xdp/umem.c user/lib/xdp/frame.c
 else
 LIB_SRC	  += $(filter-out user/lib/xdp/none.c,$(wildcard user/lib/xdp/*.c))
-GEN	  := $(B)/gen/steer.skel.h
+GEN	  := $(B)/gen/steer.skel.h $(B)/gen/steer_bound.skel.h
 endif
 CLI_SRC	  := $(wildcard user/cli/*.c)
 LIB_OBJ	  := $(LIB_SRC:%.c=$(B)/%.o)
@@ -80,6 +80,12 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard include/shared/*.h)
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+# The same program in the form that is loaded for one device.
+$(B)/bpf/steer_bound.bpf.o: bpf/steer.bpf.c $(wildcard include/shared/*.h)
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -DSTEER_BOUND -c -o $@ $<
 
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)

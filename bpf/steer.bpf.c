@@ -70,7 +70,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, STEER_SOURCES_MAX);
-	__type(key, __be32);
+	__type(key, struct steer_source);
 	__type(value, __u32);
 } mr2_sources SEC(".maps");
 
@@ -103,10 +103,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct steer_fates);
 } mr2_fates SEC(".maps");
-
-/* The tag that hardware, or a veth's peer, keeps beside the frame. Linux 6.8. */
-extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *protocol,
-					__u16 *tci) __ksym __weak;
 
 static __always_inline int mac_differs(const __u8 *a, const __u8 *b)
 {
@@ -160,6 +156,7 @@ static __always_inline enum reason check_addresses4(const struct wire_ip4 *ip,
 						    const struct steer_config *config)
 {
 	const __u32 *row = row4(&ip->to, config->flags), *accepted;
+	struct steer_source source;
 
 	if (!row || !*row || (claim->one && claim->bound.words[0] != ip->to))
 		return REASON_PASS_ADDRESS;
@@ -167,7 +164,9 @@ static __always_inline enum reason check_addresses4(const struct wire_ip4 *ip,
 	if (row4(&ip->from, config->flags))
 		return REASON_PASS_OWN_SOURCE;
 	if (config->flags & STEER_ASK_SOURCES4) {
-		accepted = bpf_map_lookup_elem(&mr2_sources, &ip->from);
+		source.address = ip->from;
+		source.tos = ip->tos & STEER_TOS_MASK;
+		accepted = bpf_map_lookup_elem(&mr2_sources, &source);
 		if (!accepted || *accepted != config->generation)
 			return REASON_PASS_NEW_SOURCE;
 	}
@@ -255,6 +254,8 @@ static __always_inline int conclude(struct xdp_md *ctx, __u32 verdict)
 #define DATA(ctx) ((void *)(long)(ctx)->data)
 #define END(ctx)  ((void *)(long)(ctx)->data_end)
 
+#ifndef STEER_BOUND
+
 /* Frames in one buffer: every loader and driver can have this one. */
 SEC("xdp")
 int mr_steer(struct xdp_md *ctx)
@@ -271,11 +272,14 @@ int mr_steer_frags(struct xdp_md *ctx)
 				      ctx->ingress_ifindex));
 }
 
-/*
- * Also for tags beside the frame. Only for a program that is loaded for one device: left out unless
- * asked for, so not to be had by `ip link`.
- */
-SEC("?xdp.frags")
+#else /* an object of its own: libbpf wants the kernel's BTF for it */
+
+/* The tag that hardware, or a veth's peer, keeps beside the frame. Linux 6.8. */
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *protocol,
+					__u16 *tci) __ksym;
+
+/* Also for tags beside the frame, of whatever number. For a program loaded for one device. */
+SEC("xdp.frags")
 int mr_steer_bound(struct xdp_md *ctx)
 {
 	__u32 verdict =
@@ -283,12 +287,12 @@ int mr_steer_bound(struct xdp_md *ctx)
 	__be16 protocol;
 	__u16 tci;
 
-	/* VLAN 0 is a priority only: as good as untagged (__netif_receive_skb_core). */
-	if (verdict == REASON_STEERED && bpf_xdp_metadata_rx_vlan_tag &&
-	    !bpf_xdp_metadata_rx_vlan_tag(ctx, &protocol, &tci) && tci & 0xfff)
+	if (verdict == REASON_STEERED && !bpf_xdp_metadata_rx_vlan_tag(ctx, &protocol, &tci))
 		verdict = REASON_PASS_VLAN;
 	return conclude(ctx, verdict);
 }
+
+#endif
 
 /* Also MIT; the kernel wants the GPL named for its helpers. */
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -52,7 +52,8 @@ union mr_address {
  *
  * mr_read fills everything, with what recvmsg and pktinfo say of the datagram. For sending, only
  * family, port_be and remote (with scope, for a link-local remote) are needed; a zero `local`
- * leaves the choice of source to the kernel. IPv4-mapped IPv6 addresses never appear in it.
+ * leaves the choice of source to the kernel. IPv4 is AF_INET: an IPv4-mapped IPv6 address appears
+ * in it only as the remote of an IPv6 datagram that bore it, which no host should send.
  */
 struct mr_endpoint {
 	uint16_t family;      /* AF_INET or AF_INET6; 0: empty */
@@ -370,7 +371,7 @@ struct mr_inspection {
 	 * what became of what it steered (xdp_delivered, xdp_bad_sum, …), since it was loaded:
 	 *	seen	== steered + all pass_…
 	 *	steered == xdp_delivered + xdp_bad_sum + xdp_malformed + xdp_ring_full
-	 *		   + xdp_no_frame + unread
+	 *		   + xdp_no_frame + xdp_left + unread
 	 */
 	uint64_t *counts;
 	uint64_t seen;	 /* packets the program has seen */

@@ -52,13 +52,14 @@
 	X(XDP_MALFORMED, "xdp_malformed", XDP, "dropped: not a frame that steering hands over")    \
 	X(XDP_RING_FULL, "xdp_ring_full", XDP, "lost: AF_XDP receive ring full")                   \
 	X(XDP_NO_FRAME, "xdp_no_frame", XDP, "lost: no free frame in the fill ring")               \
+	X(XDP_LEFT, "xdp_left", XDP, "lost: unread when the transport was closed")                 \
 	X(SOCK_DELIVERED, "sock_delivered", SOCK, "datagrams delivered from a socket")             \
 	X(SOCK_GRO, "sock_gro", SOCK, "of these: arrived in a coalesced batch (UDP_GRO)")          \
 	X(SOCK_TRUNCATED, "sock_truncated", SOCK, "dropped: larger than a receive buffer")         \
 	X(SOCK_STRANGER, "sock_stranger", SOCK, "dropped: not from the port's one peer")           \
 	X(SOCK_NO_PKTINFO, "sock_no_pktinfo", SOCK, "delivered without a local address")           \
 	X(SOCK_CTRUNC, "sock_ctrunc", SOCK, "control data truncated by the kernel")                \
-	X(SOCK_OVERFLOW, "sock_overflow", SOCK, "lost: socket receive buffer full")                \
+	X(SOCK_OVERFLOW, "sock_overflow", SOCK, "lost: receive buffer full, or a wrong checksum")  \
 	X(SOCK_ERROR, "sock_error", SOCK, "pending socket errors read (ICMP and the like)")        \
 	X(TX_SOCKET, "tx_socket", TX, "datagrams sent by a socket")                                \
 	X(TX_GSO, "tx_gso", TX, "of these: in segmented batches (UDP_SEGMENT)")                    \

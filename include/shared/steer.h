@@ -23,7 +23,7 @@
 #define STEER_MAP_PREFIX4  "mr2_prefix4"  /* LPM_TRIE struct steer_prefix4 -> __u32 */
 #define STEER_MAP_PREFIX6  "mr2_prefix6"  /* LPM_TRIE struct steer_prefix6 -> __u32 */
 #define STEER_MAP_NEAR	   "mr2_near"	  /* ARRAY[STEER_NEAR_SLOTS] of struct steer_near */
-#define STEER_MAP_SOURCES  "mr2_sources"  /* LRU_HASH __be32 -> __u32 generation */
+#define STEER_MAP_SOURCES  "mr2_sources"  /* LRU_HASH struct steer_source -> __u32 generation */
 #define STEER_MAP_XSKS	   "mr2_xsks"	  /* XSKMAP[STEER_QUEUES], by receive queue */
 #define STEER_MAP_OWNERS   "mr2_owners"	  /* HASH __u32 steer_owner_key -> struct steer_owner */
 #define STEER_MAP_COUNTERS "mr2_counters" /* PERCPU_ARRAY[STEER_REASON_COUNT] of __u64 */
@@ -34,7 +34,7 @@
 #define STEER_LOCAL_MAX	  65536u
 #define STEER_NEAR_SLOTS  4096u
 #define STEER_PREFIX_MAX  65536u
-#define STEER_SOURCES_MAX 32768u
+#define STEER_SOURCES_MAX 16384u
 
 #define STEER_IP4 (1u << 0)
 #define STEER_IP6 (1u << 1)
@@ -89,6 +89,13 @@ struct steer_prefix6 {
 	struct steer_addr6 address;
 };
 
+/* What a source is judged by (fib_validate_source): routes may differ by TOS. */
+struct steer_source {
+	__be32 address;
+	__u32 tos; /* without ECN */
+};
+#define STEER_TOS_MASK 0xfcu
+
 /* A zero claim is no claim. */
 struct steer_claim {
 	__u16 families;		  /* STEER_IP4, STEER_IP6 */
@@ -107,7 +114,8 @@ struct steer_fates {
 	__u64 ring_full; /* the kernel's counts: brought up to date each second, and at the end */
 	__u64 no_frame;
 	__u64 no_buffer; /* jumbo frames for which the caller left no buffer */
-	__u64 unused[2]; /* one cache line a queue */
+	__u64 left;	 /* in the ring when the transport was closed */
+	__u64 unused;	 /* one cache line a queue */
 };
 
 /* Who holds a claim or a queue; written with BPF_NOEXIST, which is the lock. */

@@ -101,13 +101,14 @@ static void plan(void)
 /* As a busy gateway has it: two hundred addresses of each family, one port, a socket. */
 static void configure(void)
 {
+	struct steer_source source = { 0 };
 	union mr_address a;
 	uint32_t key = 0;
 	int err, xsk;
 
 	memcpy(config.mac, frame_mac, sizeof(config.mac));
-	inet_pton(AF_INET, FRAME_FROM4, &a);
-	if (maps_take(&maps, whole->obj) || maps_accept(&maps, a.v4, config.generation) ||
+	inet_pton(AF_INET, FRAME_FROM4, &source.address);
+	if (maps_take(&maps, whole->obj) || maps_accept(&maps, &source, config.generation) ||
 	    maps_claim(&maps, PORT, MR_FAMILY_IP4 | MR_FAMILY_IP6, NULL))
 		die("configure", EINVAL);
 	for (unsigned i = 0; i < LOCALS; i++) {

@@ -232,12 +232,16 @@ static void test_hole_as_source(void **state)
 
 static void accept_source(const char *text, uint32_t generation)
 {
-	assert_int_equal(maps_accept(&maps, address_of(AF_INET, text).v4, generation), 0);
+	struct steer_source source = { .address = address_of(AF_INET, text).v4.s_addr };
+
+	assert_int_equal(maps_accept(&maps, &source, generation), 0);
 }
 
 /* rp_filter: IPv4 sources pass until the kernel has let one through, since the last change. */
 static void test_sources(void **state)
 {
+	struct frame f;
+
 	(void)state;
 	configure(STANDARD | STEER_ASK_SOURCES4);
 	assert_both(REASON_PASS_NEW_SOURCE, REASON_STEERED);
@@ -249,6 +253,14 @@ static void test_sources(void **state)
 	assert_both(REASON_PASS_NEW_SOURCE, REASON_STEERED);
 	accept_source(FRAME_FROM4, GENERATION);
 	assert_both(REASON_STEERED, REASON_STEERED);
+	/* Routes may differ by TOS, but not by ECN. */
+	frame_ip4(&f, 18);
+	f.bytes[15] = 0x03;
+	frame_finish(&f);
+	assert_int_equal(steer(&f), REASON_STEERED);
+	f.bytes[15] = 0x10;
+	frame_finish(&f);
+	assert_int_equal(steer(&f), REASON_PASS_NEW_SOURCE);
 	/* It is the last question. */
 	assert_int_equal(steer_to("10.9.0.99", PORT), REASON_PASS_ADDRESS);
 	set_local(AF_INET, FRAME_FROM4, 32, MAPS_OURS);

@@ -428,19 +428,26 @@ static void test_rp_filter(void **state)
 	assert_int_equal(net_table_rp_filter(watch_table(w), va), 0);
 }
 
-/* Anything that may change ways is told once, whatever the table; anything else is not. */
+/* Anything by which an IPv4 source may be judged otherwise is told once; anything else is not. */
 static void test_routing(void **state)
 {
 	static const char *const changes[] = {
 		"route add 198.51.100.0/24 dev va",
-		"route add 198.51.100.0/24 dev va table 100",
-		"route add 2001:db8:7::/64 dev va table 1000",
-		"route replace 2001:db8:7::/64 dev vb table 1000",
-		"route del 198.51.100.0/24 dev va table 100",
+		"route replace 198.51.100.0/24 dev vb",
+		"route del 198.51.100.0/24 dev vb",
+		"route add 198.51.100.0/24 dev va table default",
 		"nexthop add id 5 dev va",
 		"nexthop del id 5",
 		"rule add pref 500 lookup 100",
+		"link set va down",
+		"link set va up",
+	};
+	static const char *const others[] = {
+		"route add 198.51.100.0/24 dev va table 100",
+		"route add 2001:db8:7::/64 dev va table 1000",
+		"route replace 2001:db8:7::/64 dev vb table 1000",
 		"link set va mtu 1400",
+		"-6 addr add fd00:9::1/64 dev va nodad",
 	};
 	size_t i;
 
@@ -458,12 +465,22 @@ static void test_routing(void **state)
 			fail_msg("told %u times: ip %s", told.routing, changes[i]);
 		process();
 	}
+	for (i = 0; i < COUNT(others); i++) {
+		forget_counts();
+		ip("%s", others[i]);
+		follow();
+		if (told.routing)
+			fail_msg("told %u times: ip %s", told.routing, others[i]);
+		process();
+	}
 	forget_counts();
 	ip("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev va");
-	ip("link set va up");
-	sysctl("/proc/sys/net/ipv4/conf/va/forwarding", "1");
 	follow();
 	assert_int_equal(told.routing, 0);
+	/* Any IPv4 setting: ignore_routes_with_linkdown counts as rp_filter does. */
+	sysctl("/proc/sys/net/ipv4/conf/va/ignore_routes_with_linkdown", "1");
+	follow();
+	assert_int_equal(told.routing, 1);
 }
 
 /* Those that watch_open tells, with the table in place and the watch to ask for it. */

@@ -10,9 +10,13 @@
 
 static struct sources ring;
 
-static struct source source(uint32_t ifindex, uint32_t address)
+static bool tell(uint32_t ifindex, uint32_t address, uint32_t generation, uint64_t now_ns)
 {
-	return (struct source){ .ifindex = ifindex, .address.s_addr = htonl(address) };
+	struct source s = { .ifindex = ifindex,
+			    .address.s_addr = htonl(address),
+			    .generation = generation };
+
+	return sources_tell(&ring, &s, now_ns);
 }
 
 static int setup(void **state)
@@ -28,8 +32,8 @@ static void test_in_order(void **state)
 
 	(void)state;
 	assert_false(sources_take(&ring, &s));
-	assert_true(sources_tell(&ring, source(2, 0x0a000001), 1, SECOND_NS));
-	assert_true(sources_tell(&ring, source(3, 0x0a000002), 1, SECOND_NS));
+	assert_true(tell(2, 0x0a000001, 1, SECOND_NS));
+	assert_true(tell(3, 0x0a000002, 1, SECOND_NS));
 	assert_true(sources_take(&ring, &s));
 	assert_int_equal(s.ifindex, 2);
 	assert_int_equal(ntohl(s.address.s_addr), 0x0a000001);
@@ -40,22 +44,28 @@ static void test_in_order(void **state)
 
 static void test_told_once(void **state)
 {
+	struct source other = { .ifindex = 2, .address.s_addr = htonl(1), .generation = 2 };
+
 	(void)state;
-	assert_true(sources_tell(&ring, source(2, 1), 1, SECOND_NS));
-	assert_false(sources_tell(&ring, source(2, 1), 1, SECOND_NS + 1));
+	assert_true(tell(2, 1, 1, SECOND_NS));
+	assert_false(tell(2, 1, 1, SECOND_NS + 1));
 	/* Another interface, a new generation, and a later second are another matter. */
-	assert_true(sources_tell(&ring, source(3, 1), 1, SECOND_NS));
-	assert_true(sources_tell(&ring, source(2, 1), 2, SECOND_NS));
-	assert_false(sources_tell(&ring, source(2, 1), 2, SECOND_NS));
-	assert_true(sources_tell(&ring, source(2, 1), 2, 2 * SECOND_NS));
+	assert_true(tell(3, 1, 1, SECOND_NS));
+	assert_true(tell(2, 1, 2, SECOND_NS));
+	assert_false(tell(2, 1, 2, SECOND_NS));
+	assert_true(tell(2, 1, 2, 2 * SECOND_NS));
+	/* And so is another TOS. */
+	other.tos = 0x10;
+	assert_true(sources_tell(&ring, &other, 2 * SECOND_NS));
+	assert_false(sources_tell(&ring, &other, 2 * SECOND_NS));
 }
 
 /* The first of all has generation and time 0 beside an empty table: it must not look told. */
 static void test_empty_table(void **state)
 {
 	(void)state;
-	assert_true(sources_tell(&ring, source(2, 0), 1, 0));
-	assert_true(sources_tell(&ring, source(1, 0), 1u << 31, 0));
+	assert_true(tell(2, 0, 1, 0));
+	assert_true(tell(1, 0, 1u << 31, 0));
 }
 
 static void test_full(void **state)
@@ -65,13 +75,13 @@ static void test_full(void **state)
 
 	(void)state;
 	for (uint32_t a = 1; a <= SOURCES_RING; a++)
-		assert_true(sources_tell(&ring, source(2, a), 1, SECOND_NS));
-	assert_false(sources_tell(&ring, source(2, 0xffff), 1, SECOND_NS));
+		assert_true(tell(2, a, 1, SECOND_NS));
+	assert_false(tell(2, 0xffff, 1, SECOND_NS));
 	while (sources_take(&ring, &s))
 		assert_int_equal(ntohl(s.address.s_addr), ++n);
 	assert_int_equal(n, SOURCES_RING);
 	/* What did not fit was not told, so its next datagram tells it. */
-	assert_true(sources_tell(&ring, source(2, 0xffff), 1, SECOND_NS));
+	assert_true(tell(2, 0xffff, 1, SECOND_NS));
 }
 
 /* More than there is room to remember: all are told all the same. */
@@ -81,7 +91,7 @@ static void test_many(void **state)
 
 	(void)state;
 	for (uint32_t a = 1; a <= 100000; a++) {
-		assert_true(sources_tell(&ring, source(2, a), 1, SECOND_NS));
+		assert_true(tell(2, a, 1, SECOND_NS));
 		assert_true(sources_take(&ring, &s));
 		assert_int_equal(ntohl(s.address.s_addr), a);
 	}
@@ -93,7 +103,7 @@ static void *teller(void *arg)
 {
 	(void)arg;
 	for (uint32_t a = 1; a <= THREADED;)
-		a += sources_tell(&ring, source(a, a), 1, SECOND_NS);
+		a += tell(a, a, 1, SECOND_NS);
 	return NULL;
 }
 

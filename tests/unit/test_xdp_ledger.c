@@ -339,14 +339,17 @@ static void release(unsigned n)
 static void shut(unsigned k)
 {
 	struct queue *q = sim.queues[k];
-	const struct xsk_socket *x = q->xsk;
+	struct xsk_socket *x = q->xsk;
 	const struct xsk_umem *u = q->xsk_umem;
 
 	for (uint32_t i = u->hand; i != u->producer; i++)
 		sim.astray[k][u->fill[i & (RING_SIZE - 1)] / FRAME_SIZE] = true;
 	for (uint32_t i = x->consumer; i != x->written; i++)
 		sim.astray[k][x->frame[i & (x->size - 1)]] = true;
+	kernel_publish(x);
 	sim.unread += sim.arrived[k] - sim.settled[k];
+	for (uint32_t i = x->consumer; i != x->producer; i++)
+		sim.want_fates[k].left += !(x->rx[i & (x->size - 1)].options & XDP_PKT_CONTD);
 	sim.settled[k] = sim.arrived[k];
 	sim.want_fates[k].ring_full += x->lost.rx_ring_full;
 	sim.want_fates[k].no_frame += x->lost.rx_dropped;

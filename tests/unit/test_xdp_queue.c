@@ -323,6 +323,25 @@ static void test_half(void **state)
 }
 
 /* A kernel that has run out of frames is told of new ones, if it wants to be. */
+/* What nobody has read when it is closed is xdp_left: packets, not frames, and all of them. */
+static void test_left(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		packet_make(&t.packet, false, 100, i);
+		assert_true(kernel_write(t.x, &t.packet));
+	}
+	kernel_publish(t.x);
+	assert_int_equal(take(1), 1);
+	packet_make(&t.packet, false, 3 * CHUNK, 3);
+	assert_true(kernel_write(t.x, &t.packet));
+	kernel_publish(t.x);
+	queue_close(t.q);
+	t.q = NULL;
+	assert_int_equal(t.fates.delivered, 1);
+	assert_int_equal(t.fates.left, 3);
+}
+
 static void test_wakeup(void **state)
 {
 	(void)state;
@@ -412,6 +431,7 @@ int main(void)
 		TEST(test_jumbo_spoilt), TEST(test_jumbo_none_left), TEST(test_cut),
 		TEST(test_endless),	 TEST(test_one_frame_only),  TEST(test_losses),
 		TEST(test_refused),	 TEST(test_wakeup),	     TEST(test_half),
+		TEST(test_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,13 +20,8 @@
 #define NS_PER_MS 1000000u
 
 /* The end of a bpf_link is told by no netlink event: a program that we use is looked after. */
-#define CHECK_MS 1000u
-
-/*
- * Datagrams that were accepted before routes changed may be read after: for so long nothing is
- * learnt of sources.
- */
-#define SOURCES_SETTLE_MS 100u
+#define CHECK_MS     1000u
+#define NAT_CHECK_MS 10000u
 
 void control_emit(struct control *c, enum mr_event_type type, const struct interface *i)
 {
@@ -64,8 +59,8 @@ static void settle(struct control *c)
 /* What the kernel accepted by routes that have changed since says nothing. */
 static void forget_sources(struct control *c)
 {
-	c->forgot_ns = clock_now_ns();
-	c->sources_generation++;
+	/* Never 0, which says that nobody asks. */
+	c->sources_generation = (c->sources_generation + 1) | 1u << 31;
 	for (unsigned k = 0; k < c->count; k++)
 		if (c->interfaces[k]->device)
 			xdp_device_forget_sources(c->interfaces[k]->device);
@@ -78,21 +73,24 @@ static void want_sources(struct control *c)
 
 	for (unsigned k = 0; k < c->count; k++)
 		if (c->interfaces[k]->asks_sources)
-			wanted = c->sources_generation | 1u << 31; /* never 0 */
-	atomic_store_explicit(&c->transport->sources_wanted, wanted, memory_order_relaxed);
+			wanted = c->sources_generation;
+	atomic_store_explicit(&c->transport->sources_wanted, wanted, memory_order_release);
 }
 
 static void learn_sources(struct control *c)
 {
-	bool early = clock_now_ns() - c->forgot_ns < SOURCES_SETTLE_MS * (uint64_t)NS_PER_MS;
-	struct source source;
+	struct source s;
 
 	for (unsigned r = 0; r < c->transport->reader_count; r++)
-		while (sources_take(&c->transport->readers[r].sources, &source)) {
-			struct interface *i = early ? NULL : interface_find(c, source.ifindex);
+		for (unsigned n = 0; n < SOURCES_RING; n++) {
+			struct interface *i;
 
-			if (i && i->device)
-				xdp_device_accept(i->device, source.address);
+			if (!sources_take(&c->transport->readers[r].sources, &s))
+				break;
+			i = interface_find(c, s.ifindex);
+			if (i && i->device && s.generation == c->sources_generation)
+				xdp_device_accept(i->device, &(struct steer_source){
+								     s.address.s_addr, s.tos });
 		}
 }
 
@@ -120,7 +118,9 @@ static void reconsider(struct control *c, struct interface *i)
 	const struct net_table *table = watch_table(c->watch);
 	char reason[XDP_REASON_ROOM];
 
-	if (!xdp_device_attached(i->device))
+	if (i->full)
+		interface_lower(c, i, "the program's tables of addresses are full");
+	else if (!xdp_device_attached(i->device))
 		interface_lower(c, i, "the program was detached or replaced");
 	else if (!xdp_device_suits(table, &i->link, &c->options.settings, reason, sizeof(reason)))
 		interface_lower(c, i, reason);
@@ -157,15 +157,23 @@ static void consider(struct control *c, struct interface *i)
 static void look_at_nat(struct control *c, uint64_t now)
 {
 	char before[sizeof(c->nat.text)];
+	bool any = false;
+	int err;
 
-	if (now < c->nat_ns)
+	for (unsigned k = 0; k < c->count; k++)
+		any |= c->interfaces[k]->device != NULL;
+	if (!any || now < c->nat_ns)
 		return;
-	c->nat_ns = now + CHECK_MS * (uint64_t)NS_PER_MS;
 	memcpy(before, c->nat.text, sizeof(before));
-	if (nat_look(c->transport->port, &c->nat) || !strcmp(before, c->nat.text))
+	err = nat_look(c->transport->port, &c->nat);
+	/* Without a ruleset (the module may not even be there) there is less to expect. */
+	c->nat_ns =
+		now + (err || !c->nat.generation ? NAT_CHECK_MS : CHECK_MS) * (uint64_t)NS_PER_MS;
+	if (err || !strcmp(before, c->nat.text))
 		return;
 	if (*c->nat.text)
-		log_say(&c->transport->log, MR_LOG_WARN, "%s", c->nat.text);
+		log_say(&c->transport->log, MR_LOG_WARN, "the fast path goes around NAT: %s",
+			c->nat.text);
 	for (unsigned k = 0; k < c->count; k++)
 		if (c->interfaces[k]->raised)
 			interface_say(c, c->interfaces[k]);
@@ -185,9 +193,10 @@ static void pass(struct control *c)
 	uint64_t now = clock_now_ns();
 
 	look_at_nat(c, now);
-	if (c->routing) {
-		c->routing = false;
-		forget_sources(c);
+	if (c->routing || c->rules) {
+		if (c->routing)
+			forget_sources(c);
+		c->routing = c->rules = false;
 		for (unsigned k = 0; k < c->count; k++)
 			if (c->interfaces[k]->device && !c->interfaces[k]->closing)
 				apply_rules(c, c->interfaces[k]);
@@ -201,6 +210,8 @@ static void pass(struct control *c)
 			i->check_ns = now + CHECK_MS * (uint64_t)NS_PER_MS;
 			publish_losses(i);
 			consider(c, i);
+			/* Attaching takes time, in which addresses may have gone elsewhere. */
+			control_follow(c);
 		}
 		if (i->gone && !i->device)
 			interface_drop(c, k);
@@ -321,6 +332,7 @@ int control_start(struct mr_transport *t, const struct control_options *options,
 	c->transport = t;
 	c->options = *options;
 	pthread_mutex_init(&c->lock, NULL);
+	c->rules = c->routing = true;
 	t->control = c; /* mr_close takes it down from here on */
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->wake_fd < 0)

@@ -95,9 +95,15 @@ static void on_local(void *arg, const struct net_local *local, bool gone)
 		whose = gone ? (local->excluded ? MAPS_OURS : MAPS_HOLE) : MAPS_HOLE;
 	else if (gone)
 		whose = MAPS_NOBODYS;
-	for (unsigned k = 0; k < c->count; k++)
-		if (c->interfaces[k]->device)
-			xdp_device_local(c->interfaces[k]->device, local, whose);
+	/* An interface without an IPv6 address has no IPv6. */
+	c->rules |= local->family == AF_INET6;
+	for (unsigned k = 0; k < c->count; k++) {
+		struct interface *i = c->interfaces[k];
+
+		/* Not to know of an address is safe, not to know of its end or of a hole is not. */
+		if (i->device && xdp_device_local(i->device, local, whose) && whose != MAPS_OURS)
+			i->full = i->changed = true;
+	}
 }
 
 static void on_routing(void *arg)

@@ -104,17 +104,26 @@ static int open_queue(struct control *c, struct interface *i, uint32_t id, char 
 	return 0;
 }
 
-/* Holes last: an address that is both is left to the kernel. */
-static void tell_locals(struct control *c, struct interface *i)
+/*
+ * Holes first, and what is both stays one: the program may be in use already. 0 or -errno: a hole
+ * that it does not know of would be steered.
+ */
+static int tell_locals(struct control *c, struct interface *i)
 {
 	const struct net_table *table = watch_table(c->watch);
+	int err = 0;
 
-	for (size_t k = 0; k < table->local_count; k++)
-		if (!table->locals[k].excluded)
-			xdp_device_local(i->device, &table->locals[k], MAPS_OURS);
-	for (size_t k = 0; k < table->local_count; k++)
+	for (size_t k = 0; k < table->local_count && !err; k++)
 		if (table->locals[k].excluded)
-			xdp_device_local(i->device, &table->locals[k], MAPS_HOLE);
+			err = xdp_device_local(i->device, &table->locals[k], MAPS_HOLE);
+	for (size_t k = 0; k < table->local_count && !err; k++) {
+		struct net_local other = table->locals[k];
+
+		other.excluded = true;
+		if (!table->locals[k].excluded && !net_table_has_local(table, &other))
+			xdp_device_local(i->device, &table->locals[k], MAPS_OURS);
+	}
+	return err;
 }
 
 /* The kernel drops IPv6 where it is disabled, whose address it ever is: then there is none here. */
@@ -167,9 +176,10 @@ static void plan_retry(struct interface *i)
 static void raise_failed(struct control *c, struct interface *i, int err, const char *reason)
 {
 	i->error = err;
-	if (err == -EBUSY || err == -ENETDOWN || err == -EAGAIN || err == -ENOMEM ||
-	    err == -ENODEV || err == -ENOBUFS)
-		plan_retry(i);
+	/* Also when it can hardly pass: our own attempt may show as a change of the link. */
+	if (err == -EPERM || err == -EOPNOTSUPP)
+		i->retry_ms = RETRY_LAST_MS;
+	plan_retry(i);
 	interface_set_path(c, i, MR_PATH_SOCKET, reason);
 }
 
@@ -217,8 +227,13 @@ void interface_raise(struct control *c, struct interface *i)
 		raise_failed(c, i, err, reason);
 		return;
 	}
-	tell_locals(c, i);
-	err = open_queues(c, i, reason, sizeof(reason));
+	i->full = false;
+	err = tell_locals(c, i);
+	if (err)
+		snprintf(reason, sizeof(reason), "tell the program of local addresses: %s",
+			 err == -E2BIG || err == -ENOSPC ? "its tables are full" : strerror(-err));
+	else
+		err = open_queues(c, i, reason, sizeof(reason));
 	/* The claim comes last: from here on datagrams of the port may be steered. */
 	if (i->served_count && err != -EBUSY)
 		refused = xdp_device_claim(i->device, &claim, reason, sizeof(reason));
@@ -383,12 +398,11 @@ bool interface_settle(struct control *c, struct interface *i)
 
 void interface_close(struct control *c, struct interface *i)
 {
-	for (unsigned k = 0; k < i->served_count; k++) {
-		struct slot *slot = slot_of(&i->served[k]);
-
-		queue_disarm(slot->queue);
+	for (unsigned k = 0; k < i->served_count; k++)
+		queue_disarm(slot_of(&i->served[k])->queue);
+	queue_grace(); /* what is steered now is steered: the counts of it add up */
+	for (unsigned k = 0; k < i->served_count; k++)
 		close_served(c, i, &i->served[k]);
-	}
 	drop_served(i);
 	xdp_device_close(i->device);
 	i->device = NULL;

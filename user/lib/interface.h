@@ -33,6 +33,7 @@ struct interface {
 	bool closing;	   /* its queues are being drained */
 	bool raised;	   /* all its queues are armed */
 	bool asks_sources; /* rp_filter: see sources.h */
+	bool full;	   /* the program could not be told of a hole */
 	int error;	   /* of the last attempt */
 	uint64_t retry_ns; /* 0: no retry planned */
 	unsigned retry_ms;
@@ -48,9 +49,9 @@ struct control {
 	struct nat_view nat;
 	uint64_t nat_ns;    /* when to look at it again */
 	uint64_t resync_ns; /* when to ask netlink again after a failure; 0: it has not failed */
-	bool routing;	    /* routes or rules have changed */
+	bool routing;	    /* routes or rules have changed: sources may be judged otherwise */
+	bool rules;	    /* what interface_rules goes by has */
 	uint32_t sources_generation;
-	uint64_t forgot_ns; /* when the accepted sources were last forgotten */
 	struct interface **interfaces;
 	unsigned count;
 	pthread_mutex_t lock; /* interfaces, their info, and queues being opened or closed */

@@ -195,36 +195,70 @@ static void not_ready(struct mr_reader *r, const struct sock *s)
 		}
 }
 
-/* Where rp_filter is on, the kernel's consent to a source is what it hands over by a socket. */
+/*
+ * Where rp_filter is on, the kernel's consent to a source is what it hands over by a socket; but it
+ * tells of the routes of now only when it arrived since those are known. So of each socket as many
+ * messages are left out as waited in it when the generation was seen first, or until it is empty.
+ */
+static int fill(struct mr_reader *r, struct sock *s, unsigned want)
+{
+	uint32_t wanted = atomic_load_explicit(&r->transport->sources_wanted, memory_order_acquire);
+	int got;
+
+	if (wanted && s->generation != wanted) {
+		s->generation = wanted;
+		s->older = sock_recv_waiting(s);
+	}
+	r->vouched = s->older ? 0 : wanted;
+	got = sock_recv_fill(&r->recv, s, want);
+	if (s->older && got >= 0) {
+		s->older -= s->older < (uint32_t)got ? s->older : (uint32_t)got;
+		if (got < (int)want && !sock_recv_waiting(s))
+			s->older = 0;
+	}
+	return got;
+}
+
 static void tell_sources(struct mr_reader *r, const struct mr_datagram *d, unsigned n)
 {
-	uint32_t wanted = atomic_load_explicit(&r->transport->sources_wanted, memory_order_relaxed);
 	bool told = false;
 	uint64_t now_ns;
 
-	if (!wanted || !n)
+	if (!r->vouched || !n)
 		return;
 	now_ns = clock_now_ns();
 	for (unsigned i = 0; i < n; i++) {
 		const struct mr_endpoint *e = &d[i].endpoint;
-		struct source source = { .ifindex = e->ifindex, .address = e->remote.v4 };
+		struct source source = { .ifindex = e->ifindex,
+					 .address = e->remote.v4,
+					 .tos = d[i].tos & STEER_TOS_MASK,
+					 .generation = r->vouched };
 
 		if (e->family == AF_INET)
-			told |= sources_tell(&r->sources, source, wanted, now_ns);
+			told |= sources_tell(&r->sources, &source, now_ns);
 	}
 	if (told)
 		control_wake(r->transport->control);
 }
 
+/* Takes what has been read, and tells of its sources. */
+static unsigned take_read(struct mr_reader *r, struct mr_datagram *d, unsigned max)
+{
+	unsigned n = sock_recv_take(&r->recv, d, max);
+
+	tell_sources(r, d, n);
+	return n;
+}
+
 /* Reads ready sockets in turn; *held when that failed because the caller holds every buffer. */
 static unsigned take_sockets(struct mr_reader *r, struct mr_datagram *d, unsigned max, bool *held)
 {
-	unsigned taken = sock_recv_take(&r->recv, d, max);
+	unsigned taken = take_read(r, d, max);
 
 	while (taken < max && r->ready_count) {
 		struct sock *s = r->ready[r->ready_turn++ % r->ready_count];
 		unsigned want = max - taken < BATCH_MAX ? max - taken : BATCH_MAX;
-		int got = sock_recv_fill(&r->recv, s, want);
+		int got = fill(r, s, want);
 
 		if (got == -ENOBUFS) {
 			*held = true;
@@ -234,9 +268,8 @@ static unsigned take_sockets(struct mr_reader *r, struct mr_datagram *d, unsigne
 		if (got < (int)want)
 			not_ready(r, s);
 		if (got > 0)
-			taken += sock_recv_take(&r->recv, &d[taken], max - taken);
+			taken += take_read(r, &d[taken], max - taken);
 	}
-	tell_sources(r, d, taken);
 	return taken;
 }
 

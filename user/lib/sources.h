@@ -18,6 +18,8 @@
 struct source {
 	uint32_t ifindex;
 	struct in_addr address;
+	uint32_t tos;	     /* without ECN: routes may differ by it */
+	uint32_t generation; /* of routes and rules by which it was accepted */
 };
 
 struct sources {
@@ -26,15 +28,15 @@ struct sources {
 	/* The reader's: what was told lately need not be told again. */
 	struct {
 		struct source source;
-		uint64_t when;
+		uint32_t second;
 	} told[SOURCES_TOLD];
 };
 
 /*
- * Reader: a datagram from `source` was accepted. `generation` changes when everything is to be
- * told anew; so is what was told more than about a second ago. True: wake control.
+ * Reader: a datagram from `source` was accepted. What was told in this generation is told again
+ * only after about a second. True: wake control.
  */
-bool sources_tell(struct sources *s, struct source source, uint32_t generation, uint64_t now_ns);
+bool sources_tell(struct sources *s, const struct source *source, uint64_t now_ns);
 
 /* Control: the next one; false when there is none. */
 bool sources_take(struct sources *s, struct source *source);

@@ -83,6 +83,8 @@ struct mr_reader {
 	struct mr_writer writer;
 	struct counters counters;
 	struct sources sources; /* to control */
+	uint32_t
+		vouched; /* generation of routes that what is pending was accepted by; 0: of none */
 };
 
 struct mr_transport {

@@ -205,10 +205,13 @@ static void decode_route(struct net_event *event, const struct nlmsghdr *nlh)
 		return;
 	if (rtm->rtm_flags & RTM_F_CLONED)
 		return;
-	event->routing = true;
 	local->family = rtm->rtm_family;
 	local->prefix_len = rtm->rtm_dst_len;
 	table = decode_route_attrs(local, nlh, &dst);
+	/* Who has rules that lead to other tables is not judged by these. */
+	event->routing =
+		local->family == AF_INET &&
+		(table == RT_TABLE_LOCAL || table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT);
 	if (table != RT_TABLE_LOCAL && (table != RT_TABLE_MAIN || local->family != AF_INET))
 		return;
 	local->excluded = table == RT_TABLE_MAIN || rtm->rtm_type != RTN_LOCAL ||
@@ -299,6 +302,7 @@ static void decode_conf(struct net_event *event, const struct nlmsghdr *nlh)
 			break;
 		}
 	}
+	event->routing = true; /* ignore_routes_with_linkdown, and what may be yet to come */
 	if (!has_filter && !gone)
 		return;
 	/* Interfaces that nobody has set take over the default without a word. */
@@ -306,7 +310,6 @@ static void decode_conf(struct net_event *event, const struct nlmsghdr *nlh)
 		event->doubt = true;
 	else if (conf->ifindex)
 		event->type = gone ? NET_EVENT_CONF_GONE : NET_EVENT_CONF;
-	event->routing = event->doubt || event->type != NET_EVENT_NONE;
 }
 
 void net_event_decode(struct net_event *event, const struct nlmsghdr *nlh, size_t room)

@@ -126,6 +126,23 @@ static bool is_half_told(const struct net_table *t, const struct net_event *even
 	return peer && peer->lower != event->link.ifindex;
 }
 
+/* A link that comes or goes: IPv4 routes by it come and go, some in silence. */
+static bool turns(const struct net_table *t, const struct net_event *event)
+{
+	const struct net_link *old;
+
+	if (event->type == NET_EVENT_LINK_GONE)
+		return true;
+	old = event->type == NET_EVENT_LINK ? net_table_link(t, event->link.ifindex) : NULL;
+	return old && (old->flags ^ event->link.flags) & (IFF_UP | IFF_RUNNING);
+}
+
+static bool is_local6(const struct net_event *event)
+{
+	return (event->type == NET_EVENT_LOCAL || event->type == NET_EVENT_LOCAL_GONE) &&
+	       event->local.family == AF_INET6;
+}
+
 /* Applies the messages in w->buf to t, and tells of them when t is the table in force. */
 static int take_news(struct watch *w, struct net_table *t, int len)
 {
@@ -138,16 +155,19 @@ static int take_news(struct watch *w, struct net_table *t, int len)
 		decode(&event, t, nlh, (size_t)len);
 		if (event.doubt || goes_down(t, &event) || is_half_told(t, &event))
 			w->doubt = true;
-		w->routing |= event.routing;
+		w->routing |= event.routing || turns(t, &event);
 		/* Its place among the others is not told. */
 		if (event.type == NET_EVENT_RULE)
+			continue;
+		/* A new prefix comes with the dump that it calls for, after the holes in it. */
+		if (event.type == NET_EVENT_LOCAL && event.doubt)
 			continue;
 		changed = net_table_apply(t, &event, &err);
 		if (err) {
 			w->doubt = true;
 			return err;
 		}
-		w->routing |= changed;
+		w->routing |= changed && event.type != NET_EVENT_LINK && !is_local6(&event);
 		if (changed && t == &w->table)
 			say(w, &event);
 	}

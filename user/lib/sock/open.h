@@ -12,6 +12,8 @@ struct sock {
 	uint8_t family;
 	uint32_t drops_seen;	 /* last SO_RXQ_OVFL */
 	struct mr_endpoint peer; /* family 0: anybody; else only this remote is let in */
+	/* The reader's: how many messages may still come that arrived before a generation. */
+	uint32_t generation, older;
 };
 
 struct sock_options {

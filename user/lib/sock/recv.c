@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -53,6 +54,17 @@ static void equip(struct sock_recv *r, unsigned max)
 		};
 		r->slots++;
 	}
+}
+
+uint32_t sock_recv_waiting(const struct sock *s)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(memory);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, memory, &len))
+		return UINT32_MAX;
+	/* No sk_buff is accounted for with less. */
+	return memory[SK_MEMINFO_RMEM_ALLOC] / 256;
 }
 
 int sock_recv_fill(struct sock_recv *r, struct sock *s, unsigned max)

@@ -46,6 +46,9 @@ void sock_recv_fini(struct sock_recv *r);
  */
 int sock_recv_fill(struct sock_recv *r, struct sock *s, unsigned max);
 
+/* At most how many messages wait in the socket now, judged by the memory they take. */
+uint32_t sock_recv_waiting(const struct sock *s);
+
 /* Hands over up to max pending datagrams; fewer only when pending has been emptied. */
 unsigned sock_recv_take(struct sock_recv *r, struct mr_datagram *d, unsigned max);
 

@@ -20,6 +20,7 @@ struct xdp_device {
 	struct steer_fates *fates; /* of every queue */
 	struct steer_config config;
 	uint32_t wanted, frame_max; /* longest frame of the MTU, and that the queues can take */
+	bool asked_jumbo;	    /* the queues were opened for as much as the kernel can */
 	char warning[120];
 	uint16_t port;
 	uint32_t queues;
@@ -74,14 +75,15 @@ static bool strips_tags(const struct net_link *link)
 	return is_kind(link, "veth") || nic_feature(link->name, "rx-vlan-hw-parse");
 }
 
-static bool refuse_stacked(const struct net_table *table, const struct net_link *link,
-			   bool tells_tags, char *reason, size_t room)
+/* `bound`: by a program, or in a mode, that can ask the driver for tags, if that tells them. */
+static bool refuse_stacked(const struct net_table *table, const struct net_link *link, bool bound,
+			   char *reason, size_t room)
 {
 	const struct net_link *vlan = net_stack_vlan(table, link->ifindex);
 
 	if (net_stack_takes(table, link->ifindex, reason, room))
 		return true;
-	if (!vlan || tells_tags || !strips_tags(link))
+	if (!vlan || !strips_tags(link) || (bound && nic_tells_vlan(link->ifindex)))
 		return false;
 	snprintf(reason, room,
 		 "VLAN tags are taken off before XDP, and %s needs them (ethtool -K %s rxvlan off)",
@@ -114,7 +116,7 @@ bool xdp_device_suits(const struct net_table *table, const struct net_link *link
 		return refuse(
 			reason, room,
 			"a guest behind it (vnet_hdr) may hand over several datagrams as one");
-	return !refuse_stacked(table, link, native && nic_tells_vlan(link->ifindex), reason, room);
+	return !refuse_stacked(table, link, native, reason, room);
 }
 
 /* ---------------------------------------------------------------- configuring */
@@ -122,8 +124,13 @@ bool xdp_device_suits(const struct net_table *table, const struct net_link *link
 static int configure(struct xdp_device *d)
 {
 	uint32_t longest = d->wanted < d->frame_max ? d->wanted : d->frame_max;
+	struct steer_config now;
 
 	d->config.max_frame = (uint16_t)longest;
+	/* Never back to a former generation, whoever has made the present one. */
+	if (!maps_config(&d->program.maps, &now) &&
+	    (int32_t)(now.generation - d->config.generation) > 0)
+		d->config.generation = now.generation;
 	d->config.flags &= ~(STEER_PREFIXES4 | STEER_PREFIXES6);
 	/* The tries are asked only while there is something in them. */
 	if (maps_has_prefixes(&d->program.maps, AF_INET))
@@ -148,7 +155,7 @@ int xdp_device_update(struct xdp_device *d, const struct net_link *link,
 
 bool xdp_device_outgrown(const struct xdp_device *d)
 {
-	return d->wanted > d->frame_max && d->frame_max < JUMBO_SIZE;
+	return d->wanted > d->frame_max && !d->asked_jumbo;
 }
 
 void xdp_device_forget_sources(struct xdp_device *d)
@@ -162,7 +169,7 @@ void xdp_device_forget_sources(struct xdp_device *d)
 	configure(d);
 }
 
-void xdp_device_accept(struct xdp_device *d, struct in_addr source)
+void xdp_device_accept(struct xdp_device *d, const struct steer_source *source)
 {
 	struct steer_config now;
 
@@ -178,7 +185,7 @@ static int take_over(struct xdp_device *d, char *reason, size_t room)
 {
 	struct program_view view;
 	struct steer_config now;
-	uint32_t ifindex;
+	uint32_t ifindex, pid;
 
 	if (!d->program.adopted)
 		return 0;
@@ -193,6 +200,12 @@ static int take_over(struct xdp_device *d, char *reason, size_t room)
 		return -EBUSY;
 	}
 	maps_reap(&d->program.maps);
+	/* Whoever has a queue keeps all the rest up to date: nothing is touched. */
+	for (uint32_t id = 0; id < d->queues; id++)
+		if (maps_owned(&d->program.maps, STEER_OWNER_QUEUE, id, &pid)) {
+			snprintf(reason, room, "queue %u is held by process %u", id, pid);
+			return -EBUSY;
+		}
 	maps_forget_locals(&d->program.maps);
 	return 0;
 }
@@ -245,8 +258,8 @@ static void warn(struct xdp_device *d, const struct net_table *table, const stru
 		if (!is_hardware(link) || features[0])
 			snprintf(d->warning, sizeof(d->warning),
 				 "several datagrams may arrive as one%s", features);
-	} else if (!d->program.tells_tags && strips_tags(link) &&
-		   !nic_feature(link->name, "rx-vlan-filter")) {
+	} else if (strips_tags(link) && !nic_feature(link->name, "rx-vlan-filter") &&
+		   !(d->program.tells_tags && nic_tells_vlan(link->ifindex))) {
 		snprintf(d->warning, sizeof(d->warning), "VLAN tags beside the frame are not seen");
 	}
 }
@@ -333,9 +346,18 @@ static bool is_steerable(const struct xdp_device *d, const struct net_local *loc
 		return first != 127 && first < 224;
 	if (IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_MULTICAST(a))
 		return false;
-	/* Link-local: local on its own link only; a prefix may be a hole on each. */
+	/* Link-local addresses are local on their own link only; a prefix of them is a hole. */
 	return !IN6_IS_ADDR_LINKLOCAL(a) || local->prefix_len != 128 ||
 	       local->ifindex == d->origin.ifindex;
+}
+
+/* A prefix in which there are addresses that none makes ours: multicast, loopback, link-local. */
+static bool is_mixed(const struct net_local *local)
+{
+	if (local->family == AF_INET)
+		return local->prefix_len < 8;
+	return local->prefix_len < 10 ||
+	       (local->prefix_len < 128 && IN6_IS_ADDR_LINKLOCAL(&local->address.v6));
 }
 
 int xdp_device_local(struct xdp_device *d, const struct net_local *local, enum maps_whose whose)
@@ -345,6 +367,8 @@ int xdp_device_local(struct xdp_device *d, const struct net_local *local, enum m
 
 	if (!is_steerable(d, local))
 		return 0;
+	if (whose == MAPS_OURS && is_mixed(local))
+		whose = MAPS_HOLE;
 	err = maps_local(&d->program.maps, local->family, &local->address, local->prefix_len,
 			 whose);
 	return err || local->prefix_len == whole ? err : configure(d);
@@ -373,6 +397,7 @@ int xdp_device_queue_open(struct xdp_device *d, uint32_t id, struct umem *umem, 
 	uint32_t pid;
 	int err = maps_own(&d->program.maps, STEER_OWNER_QUEUE, id, &pid);
 
+	d->asked_jumbo = options.jumbo;
 	if (err == -EBUSY)
 		snprintf(reason, room, "queue %u is held by process %u", id, pid);
 	else if (err)
@@ -417,7 +442,5 @@ const char *xdp_device_warning(const struct xdp_device *d)
 
 bool xdp_device_attached(const struct xdp_device *d)
 {
-	struct program_view view;
-
-	return !program_look(d->origin.ifindex, &view, NULL) && view.id == d->program.id;
+	return program_is_attached(&d->program, d->origin.ifindex);
 }

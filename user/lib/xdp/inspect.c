@@ -100,7 +100,9 @@ static int read_counters(struct mr_inspection *in, const struct maps *maps)
 	in->counts[REASON_XDP_MALFORMED] = f.malformed;
 	in->counts[REASON_XDP_RING_FULL] = f.ring_full;
 	in->counts[REASON_XDP_NO_FRAME] = f.no_frame + f.no_buffer;
-	known = f.delivered + f.bad_sum + f.malformed + f.ring_full + f.no_frame + f.no_buffer;
+	in->counts[REASON_XDP_LEFT] = f.left;
+	known = f.left + f.delivered + f.bad_sum + f.malformed + f.ring_full + f.no_frame +
+		f.no_buffer;
 	in->unread = in->counts[REASON_STEERED] - known;
 	return err;
 }

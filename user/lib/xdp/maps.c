@@ -213,6 +213,17 @@ int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, u
 	return -EBUSY;
 }
 
+bool maps_owned(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid)
+{
+	uint32_t key = STEER_OWNER_KEY(kind, index);
+	struct steer_owner owner;
+
+	if (bpf_map_lookup_elem(m->owners, &key, &owner))
+		return false;
+	*pid = owner.pid;
+	return true;
+}
+
 void maps_disown(const struct maps *m, enum steer_owner_kind kind, uint32_t index)
 {
 	uint32_t key = STEER_OWNER_KEY(kind, index);
@@ -355,9 +366,9 @@ bool maps_has_prefixes(const struct maps *m, uint8_t family)
 	return !bpf_map_get_next_key(family == AF_INET ? m->prefix4 : m->prefix6, NULL, &key);
 }
 
-int maps_accept(const struct maps *m, struct in_addr source, uint32_t generation)
+int maps_accept(const struct maps *m, const struct steer_source *source, uint32_t generation)
 {
-	return bpf_map_update_elem(m->sources, &source, &generation, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(m->sources, source, &generation, BPF_ANY) ? -errno : 0;
 }
 
 int maps_counters(const struct maps *m, uint64_t *counts)
@@ -410,6 +421,7 @@ int maps_fates(const struct maps *m, struct steer_fates *sum)
 		sum->ring_full += __atomic_load_n(&fates[q].ring_full, __ATOMIC_RELAXED);
 		sum->no_frame += __atomic_load_n(&fates[q].no_frame, __ATOMIC_RELAXED);
 		sum->no_buffer += __atomic_load_n(&fates[q].no_buffer, __ATOMIC_RELAXED);
+		sum->left += __atomic_load_n(&fates[q].left, __ATOMIC_RELAXED);
 	}
 	maps_fates_close(fates);
 	return 0;

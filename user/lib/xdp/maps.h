@@ -35,6 +35,8 @@ int maps_configure(const struct maps *m, const struct steer_config *config);
  * (*pid says which). One left by a process that died is taken over.
  */
 int maps_own(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid);
+/* Does somebody have it, and who? */
+bool maps_owned(const struct maps *m, enum steer_owner_kind kind, uint32_t index, uint32_t *pid);
 void maps_disown(const struct maps *m, enum steer_owner_kind kind, uint32_t index);
 
 /* Clears the claims and locks of processes that died. */
@@ -59,7 +61,7 @@ int maps_local(const struct maps *m, uint8_t family, const union mr_address *add
 bool maps_has_prefixes(const struct maps *m, uint8_t family);
 
 /* The kernel has accepted a datagram from this IPv4 source. 0 or -errno. */
-int maps_accept(const struct maps *m, struct in_addr source, uint32_t generation);
+int maps_accept(const struct maps *m, const struct steer_source *source, uint32_t generation);
 
 /* Sums the per-CPU counters into counts[STEER_REASON_COUNT]. 0 or -errno. */
 int maps_counters(const struct maps *m, uint64_t *counts);

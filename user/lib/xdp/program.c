@@ -13,11 +13,16 @@
 #include <bpf/libbpf.h>
 
 #include "steer.skel.h"
+#include "steer_bound.skel.h"
 #include "xdp/compat.h"
 
 /* The steering program in the forms that a kernel and a driver may take, the best first. */
 enum form { FORM_BOUND, FORM_FRAGS, FORM_PLAIN, FORMS };
-static const char bound_name[] = "mr_steer_bound";
+static const char *const names[FORMS] = {
+	[FORM_BOUND] = "mr_steer_bound",
+	[FORM_FRAGS] = "mr_steer_frags",
+	[FORM_PLAIN] = "mr_steer",
+};
 
 /*
  * libbpf speaks by one print function for the whole process. It is ours only inside listen_begin
@@ -70,22 +75,36 @@ static void program_name(uint32_t id, char name[16])
 	close(fd);
 }
 
-int program_look(uint32_t ifindex, struct program_view *view, struct maps *maps)
+/* 0, or -errno of a look that failed. */
+static int query(uint32_t ifindex, uint32_t *id, enum mr_xdp_mode *mode)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	int err = bpf_xdp_query((int)ifindex, 0, &query);
+
+	*id = query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
+	if (!*id)
+		*id = query.hw_prog_id;
+	*mode = query.drv_prog_id ? MR_XDP_MODE_NATIVE : MR_XDP_MODE_GENERIC;
+	return err;
+}
+
+bool program_is_attached(const struct program *p, uint32_t ifindex)
+{
+	enum mr_xdp_mode mode;
+	uint32_t id;
+
+	return !query(ifindex, &id, &mode) && id == p->id;
+}
+
+int program_look(uint32_t ifindex, struct program_view *view, struct maps *maps)
+{
 	struct maps own;
 	int err;
 
 	memset(view, 0, sizeof(*view));
-	err = bpf_xdp_query((int)ifindex, 0, &query);
-	if (err)
+	err = query(ifindex, &view->id, &view->mode);
+	if (err || !view->id)
 		return err;
-	view->id = query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
-	if (!view->id)
-		view->id = query.hw_prog_id;
-	if (!view->id)
-		return 0;
-	view->mode = query.drv_prog_id ? MR_XDP_MODE_NATIVE : MR_XDP_MODE_GENERIC;
 	program_name(view->id, view->name);
 	err = maps_open(&own, view->id, &view->abi);
 	if (err == -EPERM || err == -EACCES)
@@ -132,7 +151,7 @@ static int adopt(struct program *p, const struct program_view *view, enum mr_xdp
 	p->id = view->id;
 	p->mode = view->mode;
 	p->adopted = true;
-	p->tells_tags = !strcmp(view->name, bound_name);
+	p->tells_tags = !strcmp(view->name, names[FORM_BOUND]);
 	return 0;
 }
 
@@ -156,55 +175,48 @@ static int link_program(int fd, uint32_t ifindex, enum mr_xdp_mode mode)
 	return err;
 }
 
-static struct bpf_program *program_of(struct steer *skel, enum form form)
-{
-	struct bpf_program *const programs[FORMS] = {
-		[FORM_BOUND] = skel->progs.mr_steer_bound,
-		[FORM_FRAGS] = skel->progs.mr_steer_frags,
-		[FORM_PLAIN] = skel->progs.mr_steer,
-	};
-
-	return programs[form];
-}
-
 /* Loads just one form. 0 or -errno, then *out is NULL. */
-static int load(struct steer **out, enum form form, uint32_t ifindex)
+static int load(struct bpf_object **out, enum form form, uint32_t ifindex)
 {
-	struct steer *skel = steer__open();
+	struct bpf_object *object;
 	struct bpf_program *program;
+	const void *elf;
+	size_t size;
 	int err;
 
 	*out = NULL;
-	if (!skel)
+	elf = form == FORM_BOUND ? steer_bound__elf_bytes(&size) : steer__elf_bytes(&size);
+	object = bpf_object__open_mem(elf, size, NULL);
+	if (!object)
 		return -errno;
-	for (enum form f = 0; f < FORMS; f++)
-		bpf_program__set_autoload(program_of(skel, f), f == form);
+	bpf_object__for_each_program(program, object) bpf_program__set_autoload(
+		program, !strcmp(bpf_program__name(program), names[form]));
 	if (form == FORM_BOUND) {
-		program = program_of(skel, form);
+		program = bpf_object__find_program_by_name(object, names[form]);
 		bpf_program__set_flags(program,
 				       bpf_program__flags(program) | BPF_F_XDP_DEV_BOUND_ONLY);
 		bpf_program__set_ifindex(program, ifindex);
 	}
-	err = steer__load(skel);
+	err = bpf_object__load(object);
 	if (err)
-		steer__destroy(skel);
+		bpf_object__close(object);
 	else
-		*out = skel;
+		*out = object;
 	return err;
 }
 
-static int attach_loaded(struct program *p, struct steer *skel, enum form form, uint32_t ifindex,
-			 char *reason, size_t room)
+static int attach_loaded(struct program *p, struct bpf_object *object, enum form form,
+			 uint32_t ifindex, char *reason, size_t room)
 {
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
-	int fd = bpf_program__fd(program_of(skel, form)), err;
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(object, names[form])), err;
 
 	if (bpf_obj_get_info_by_fd(fd, &info, &len))
 		return -errno;
 	p->id = info.id;
 	p->tells_tags = form == FORM_BOUND;
-	err = maps_take(&p->maps, skel->obj);
+	err = maps_take(&p->maps, object);
 	if (err)
 		return err;
 	p->link = link_program(fd, ifindex, p->mode);
@@ -222,18 +234,18 @@ static int attach_loaded(struct program *p, struct steer *skel, enum form form, 
 static int load_and_attach(struct program *p, enum form form, uint32_t ifindex, char *reason,
 			   size_t room)
 {
-	struct steer *skel;
+	struct bpf_object *object;
 	int err;
 
 	listen_begin();
-	err = load(&skel, form, ifindex);
+	err = load(&object, form, ifindex);
 	if (!err)
-		err = attach_loaded(p, skel, form, ifindex, reason, room);
+		err = attach_loaded(p, object, form, ifindex, reason, room);
 	else if (err == -EPERM || err == -EACCES)
 		snprintf(reason, room, "loading the program needs CAP_BPF and CAP_NET_ADMIN");
 	else
 		snprintf(reason, room, "load the program: %s", strerror(-err));
-	steer__destroy(skel);
+	bpf_object__close(object);
 	listen_end();
 	return err;
 }

@@ -31,6 +31,9 @@ struct program_view {
 /* Looks without touching; when ours, opens the maps if `maps` is given. 0 or -errno. */
 int program_look(uint32_t ifindex, struct program_view *view, struct maps *maps);
 
+/* Is it still the one attached? */
+bool program_is_attached(const struct program *p, uint32_t ifindex);
+
 /*
  * Adopts our program if it is there, else attaches one: native, and generic only when the mode
  * says so or it is MR_XDP_MODE_AUTO, the driver has no native mode and generic_ok. 0, or -errno

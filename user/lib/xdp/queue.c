@@ -166,8 +166,28 @@ int queue_open(struct queue **out, struct umem *umem, const struct queue_options
 	return 0;
 }
 
+/* Only this thread writes it; others look. */
+static void count_fate(__u64 *fate, uint64_t n)
+{
+	__atomic_store_n(fate, *fate + n, __ATOMIC_RELAXED);
+}
+
+/* Packets nobody has read: none but when the transport is closed with the fast path on. */
+static void count_left(struct queue *q)
+{
+	uint32_t index, n, packets = 0;
+
+	/* More than once: it looks for what is new only when it has shown all it knew of. */
+	while ((n = xsk_ring_cons__peek(&q->rx, RING_SIZE, &index)))
+		for (uint32_t k = 0; k < n; k++)
+			packets += !(xsk_ring_cons__rx_desc(&q->rx, index + k)->options &
+				     XDP_PKT_CONTD);
+	count_fate(&q->fates->left, packets);
+}
+
 void queue_close(struct queue *q)
 {
+	count_left(q);
 	queue_publish_losses(q);
 	close_socket(q);
 	free(q);
@@ -214,12 +234,6 @@ void queue_grace(void)
 	/* Not to be had with nohz_full, nor under some seccomp filters. */
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 		nanosleep(&long_enough, NULL);
-}
-
-/* Only this thread writes it; others look. */
-static void count_fate(__u64 *fate, uint64_t n)
-{
-	__atomic_store_n(fate, *fate + n, __ATOMIC_RELAXED);
 }
 
 /* The kernel is trusted to give back what it was given, but not blindly. */
