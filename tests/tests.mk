@@ -21,7 +21,7 @@ TOOL_BIN  := $(TOOL_SRC:%.c=$(B)/%)
 TEST_BPF  := $(BPF_SRC:%.c=$(B)/%.o)
 TEST_SKEL := $(patsubst tests/bench/%.bpf.c,$(B)/gen/bench/%.skel.h,$(filter tests/bench/%,$(BPF_SRC)))
 
-.PHONY: tests test-list bench differential fuzz
+.PHONY: tests test-list bench differential fuzz planted
 tests: all $(TEST_BIN) $(FUZZ_BIN) $(TOOL_BIN) $(DIFF_BIN) $(TEST_BPF) ## build the test programs
 
 $(TEST_BIN): $(B)/%: $(B)/%.o $(STATIC)
@@ -81,6 +81,9 @@ else
 		SANFLAGS="-fsanitize=fuzzer-no-link $(FUZZ_SAN)" $(FUZZ_B)/tests/fuzz/$(T)
 	@tests/fuzz/run.sh $(T) $(B) $(FUZZ_B) $(or $(S),60)
 endif
+
+planted: ## plant a dozen bugs in a copy, one at a time, and see the tests turn red
+	@tests/planted.sh
 
 bench: all tests ## measure checksum, steering and receiving, each beside what it is held against
 	@$(B)/tests/bench/sum
