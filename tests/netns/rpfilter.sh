@@ -26,7 +26,7 @@ ipn server route add 10.8.0.0/24 dev vs
 ipn server route add 10.7.0.0/24 dev vx
 
 rp_filter() { # 0, 1, 2
-	on server sysctl -qw net.ipv4.conf.vs.rp_filter="$1"
+	on server sh -c "echo $1 >/proc/sys/net/ipv4/conf/vs/rp_filter"
 }
 
 # Sends ten from a source, one after the other with time for it to be learnt; how many came, and how.

@@ -227,10 +227,15 @@ static int next_timeout_ms(const struct control *c)
 {
 	uint64_t next = c->resync_ns, now = clock_now_ns();
 
+	/* What the last pass learnt on its way. */
+	if (c->routing || c->rules)
+		return 0;
 	for (unsigned k = 0; k < c->count; k++) {
 		const struct interface *i = c->interfaces[k];
 		uint64_t at = i->device ? i->check_ns : i->retry_ns;
 
+		if (i->changed)
+			return 0;
 		if (at && (!next || at < next))
 			next = at;
 	}
