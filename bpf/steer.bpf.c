@@ -68,10 +68,10 @@ struct {
 } mr2_prefix6 SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_SOURCES_MAX);
-	__type(key, struct steer_source);
-	__type(value, __u32);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_SOURCES);
+	__type(key, __u32);
+	__type(value, __u64);
 } mr2_sources SEC(".maps");
 
 struct {
@@ -155,8 +155,9 @@ static __always_inline enum reason check_addresses4(const struct wire_ip4 *ip,
 						    const struct steer_claim *claim,
 						    const struct steer_config *config)
 {
-	const __u32 *row = row4(&ip->to, config->flags), *accepted;
-	struct steer_source source;
+	const __u32 *row = row4(&ip->to, config->flags);
+	const __u64 *accepted;
+	__u32 slot;
 
 	if (!row || !*row || (claim->one && claim->bound.words[0] != ip->to))
 		return REASON_PASS_ADDRESS;
@@ -164,10 +165,9 @@ static __always_inline enum reason check_addresses4(const struct wire_ip4 *ip,
 	if (row4(&ip->from, config->flags))
 		return REASON_PASS_OWN_SOURCE;
 	if (config->flags & STEER_ASK_SOURCES4) {
-		source.address = ip->from;
-		source.tos = ip->tos & STEER_TOS_MASK;
-		accepted = bpf_map_lookup_elem(&mr2_sources, &source);
-		if (!accepted || *accepted != config->generation)
+		slot = STEER_SOURCE_SLOT(ip->from, ip->tos);
+		accepted = bpf_map_lookup_elem(&mr2_sources, &slot);
+		if (!accepted || *accepted != STEER_SOURCE(ip->from, ip->tos, config->generation))
 			return REASON_PASS_NEW_SOURCE;
 	}
 	return REASON_STEERED;

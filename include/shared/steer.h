@@ -23,18 +23,18 @@
 #define STEER_MAP_PREFIX4  "mr2_prefix4"  /* LPM_TRIE struct steer_prefix4 -> __u32 */
 #define STEER_MAP_PREFIX6  "mr2_prefix6"  /* LPM_TRIE struct steer_prefix6 -> __u32 */
 #define STEER_MAP_NEAR	   "mr2_near"	  /* ARRAY[STEER_NEAR_SLOTS] of struct steer_near */
-#define STEER_MAP_SOURCES  "mr2_sources"  /* LRU_HASH struct steer_source -> __u32 generation */
+#define STEER_MAP_SOURCES  "mr2_sources"  /* ARRAY[STEER_SOURCES] of __u64, see below */
 #define STEER_MAP_XSKS	   "mr2_xsks"	  /* XSKMAP[STEER_QUEUES], by receive queue */
 #define STEER_MAP_OWNERS   "mr2_owners"	  /* HASH __u32 steer_owner_key -> struct steer_owner */
 #define STEER_MAP_COUNTERS "mr2_counters" /* PERCPU_ARRAY[STEER_REASON_COUNT] of __u64 */
 #define STEER_MAP_FATES	   "mr2_fates"	  /* ARRAY[STEER_QUEUES] of struct steer_fates, mmapable */
 
-#define STEER_PORTS	  65536u
-#define STEER_QUEUES	  256u
-#define STEER_LOCAL_MAX	  65536u
-#define STEER_NEAR_SLOTS  4096u
-#define STEER_PREFIX_MAX  65536u
-#define STEER_SOURCES_MAX 16384u
+#define STEER_PORTS	 65536u
+#define STEER_QUEUES	 256u
+#define STEER_LOCAL_MAX	 65536u
+#define STEER_NEAR_SLOTS 4096u
+#define STEER_PREFIX_MAX 65536u
+#define STEER_SOURCES	 65536u
 
 #define STEER_IP4 (1u << 0)
 #define STEER_IP6 (1u << 1)
@@ -89,12 +89,16 @@ struct steer_prefix6 {
 	struct steer_addr6 address;
 };
 
-/* What a source is judged by (fib_validate_source): routes may differ by TOS. */
-struct steer_source {
-	__be32 address;
-	__u32 tos; /* without ECN */
-};
+/*
+ * An accepted source, in one word so that it is written and read whole: what the kernel judges it
+ * by (fib_validate_source; routes may differ by TOS, without ECN) and in which generation it did.
+ * Each has one slot; who shares it drives the other out, whose next datagram passes then.
+ */
 #define STEER_TOS_MASK 0xfcu
+#define STEER_SOURCE(address, tos, generation) \
+	((__u64)(address) << 32 | (__u64)((tos)&STEER_TOS_MASK) << 24 | ((generation)&0x3ffffffu))
+#define STEER_SOURCE_SLOT(address, tos) \
+	((__u32)(((address) ^ ((tos)&STEER_TOS_MASK)) * 0x9e3779b1u) >> 16)
 
 /* A zero claim is no claim. */
 struct steer_claim {

@@ -73,7 +73,7 @@ static void add_pass(const char *name, enum reason reason, bool v6, uint32_t at,
 		frame_finish(&r->frame);
 }
 
-enum { FLOOR4, WHOLE4, FLOOR6, WHOLE6, FRAGS4, FRAGS6 };
+enum { FLOOR4, WHOLE4, FLOOR6, WHOLE6, FRAGS4, FRAGS6, ASKED4 };
 
 static void plan(void)
 {
@@ -101,14 +101,13 @@ static void plan(void)
 /* As a busy gateway has it: two hundred addresses of each family, one port, a socket. */
 static void configure(void)
 {
-	struct steer_source source = { 0 };
 	union mr_address a;
 	uint32_t key = 0;
 	int err, xsk;
 
 	memcpy(config.mac, frame_mac, sizeof(config.mac));
-	inet_pton(AF_INET, FRAME_FROM4, &source.address);
-	if (maps_take(&maps, whole->obj) || maps_accept(&maps, &source, config.generation) ||
+	inet_pton(AF_INET, FRAME_FROM4, &a);
+	if (maps_take(&maps, whole->obj) || maps_accept(&maps, a.v4, 0, config.generation) ||
 	    maps_claim(&maps, PORT, MR_FAMILY_IP4 | MR_FAMILY_IP6, NULL))
 		die("configure", EINVAL);
 	for (unsigned i = 0; i < LOCALS; i++) {
@@ -188,6 +187,7 @@ int main(int argc, char **argv)
 	good &= judge("IPv6", &runs[FLOOR6], &runs[WHOLE6]);
 	good &= judge("IPv4, frags", &runs[FLOOR4], &runs[FRAGS4]);
 	good &= judge("IPv6, frags", &runs[FLOOR6], &runs[FRAGS6]);
+	good &= judge("IPv4, rp_filter", &runs[FLOOR4], &runs[ASKED4]);
 	maps_close(&maps);
 	steer_floor__destroy(bare);
 	steer__destroy(whole);

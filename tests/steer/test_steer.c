@@ -232,9 +232,7 @@ static void test_hole_as_source(void **state)
 
 static void accept_source(const char *text, uint32_t generation)
 {
-	struct steer_source source = { .address = address_of(AF_INET, text).v4.s_addr };
-
-	assert_int_equal(maps_accept(&maps, &source, generation), 0);
+	assert_int_equal(maps_accept(&maps, address_of(AF_INET, text).v4, 0, generation), 0);
 }
 
 /* rp_filter: IPv4 sources pass until the kernel has let one through, since the last change. */

@@ -89,8 +89,7 @@ static void learn_sources(struct control *c)
 				break;
 			i = interface_find(c, s.ifindex);
 			if (i && i->device && s.generation == c->sources_generation)
-				xdp_device_accept(i->device, &(struct steer_source){
-								     s.address.s_addr, s.tos });
+				xdp_device_accept(i->device, s.address, s.tos);
 		}
 }
 

@@ -169,12 +169,12 @@ void xdp_device_forget_sources(struct xdp_device *d)
 	configure(d);
 }
 
-void xdp_device_accept(struct xdp_device *d, const struct steer_source *source)
+void xdp_device_accept(struct xdp_device *d, struct in_addr source, uint32_t tos)
 {
 	struct steer_config now;
 
 	if (d->config.flags & STEER_ASK_SOURCES4 && !maps_config(&d->program.maps, &now))
-		maps_accept(&d->program.maps, source, now.generation);
+		maps_accept(&d->program.maps, source, tos, now.generation);
 }
 
 /*

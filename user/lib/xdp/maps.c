@@ -35,7 +35,7 @@ static const struct {
 	KNOWN_MAP(STEER_MAP_PREFIX4, prefix4, uint32_t, STEER_PREFIX_MAX),
 	KNOWN_MAP(STEER_MAP_PREFIX6, prefix6, uint32_t, STEER_PREFIX_MAX),
 	KNOWN_MAP(STEER_MAP_NEAR, near, struct steer_near, STEER_NEAR_SLOTS),
-	KNOWN_MAP(STEER_MAP_SOURCES, sources, uint32_t, STEER_SOURCES_MAX),
+	KNOWN_MAP(STEER_MAP_SOURCES, sources, uint64_t, STEER_SOURCES),
 	KNOWN_MAP(STEER_MAP_XSKS, xsks, uint32_t, STEER_QUEUES),
 	KNOWN_MAP(STEER_MAP_OWNERS, owners, struct steer_owner, STEER_PORTS + STEER_QUEUES),
 	KNOWN_MAP(STEER_MAP_COUNTERS, counters, uint64_t, STEER_REASON_COUNT),
@@ -366,9 +366,12 @@ bool maps_has_prefixes(const struct maps *m, uint8_t family)
 	return !bpf_map_get_next_key(family == AF_INET ? m->prefix4 : m->prefix6, NULL, &key);
 }
 
-int maps_accept(const struct maps *m, const struct steer_source *source, uint32_t generation)
+int maps_accept(const struct maps *m, struct in_addr source, uint32_t tos, uint32_t generation)
 {
-	return bpf_map_update_elem(m->sources, source, &generation, BPF_ANY) ? -errno : 0;
+	uint64_t word = STEER_SOURCE(source.s_addr, tos, generation);
+	uint32_t slot = STEER_SOURCE_SLOT(source.s_addr, tos);
+
+	return bpf_map_update_elem(m->sources, &slot, &word, BPF_ANY) ? -errno : 0;
 }
 
 int maps_counters(const struct maps *m, uint64_t *counts)

@@ -61,7 +61,7 @@ int maps_local(const struct maps *m, uint8_t family, const union mr_address *add
 bool maps_has_prefixes(const struct maps *m, uint8_t family);
 
 /* The kernel has accepted a datagram from this IPv4 source. 0 or -errno. */
-int maps_accept(const struct maps *m, const struct steer_source *source, uint32_t generation);
+int maps_accept(const struct maps *m, struct in_addr source, uint32_t tos, uint32_t generation);
 
 /* Sums the per-CPU counters into counts[STEER_REASON_COUNT]. 0 or -errno. */
 int maps_counters(const struct maps *m, uint64_t *counts);

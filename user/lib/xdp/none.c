@@ -52,7 +52,7 @@ UNREACHABLE(int, xdp_device_claim, struct xdp_device *d, const struct xdp_claim 
 UNREACHABLE(void, xdp_device_close, struct xdp_device *d)
 UNREACHABLE(int, xdp_device_local, struct xdp_device *d, const struct net_local *l,
 	    enum maps_whose w)
-UNREACHABLE(void, xdp_device_accept, struct xdp_device *d, const struct steer_source *s)
+UNREACHABLE(void, xdp_device_accept, struct xdp_device *d, struct in_addr a, uint32_t t)
 UNREACHABLE(void, xdp_device_forget_sources, struct xdp_device *d)
 UNREACHABLE(uint32_t, xdp_device_queues, const struct xdp_device *d)
 UNREACHABLE(int, xdp_device_queue_open, struct xdp_device *d, uint32_t id, struct umem *u,

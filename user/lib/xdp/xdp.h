@@ -67,7 +67,7 @@ void xdp_device_close(struct xdp_device *d);
 int xdp_device_local(struct xdp_device *d, const struct net_local *local, enum maps_whose whose);
 
 /* The kernel has accepted a datagram of this source. */
-void xdp_device_accept(struct xdp_device *d, const struct steer_source *source);
+void xdp_device_accept(struct xdp_device *d, struct in_addr source, uint32_t tos);
 /* Routes or rules have changed: every source is to be accepted anew. */
 void xdp_device_forget_sources(struct xdp_device *d);
 
