@@ -56,6 +56,17 @@ for round in 1 2 3 4 5; do
 	check "link: up, round $round" lines link "$to_xdp" $round
 	check "link: served again, round $round" udp client --flows 100 --count 10 10.9.0.2 4000
 done
+# Down for longer than the first retry: quiet, and back at once when it is up.
+cpu() { # NAME: ticks
+	awk '{ print $14 + $15 }' "/proc/${pid[$1]}/stat"
+}
+ipn server link set vs down
+check "link: down for long" lines link "$to_sockets\"the interface is down" 6
+before=$(cpu link)
+sleep 2.5
+check "link: and nothing is done meanwhile" [ $(($(cpu link) - before)) -lt 20 ]
+ipn server link set vs up
+check "link: up after long" lines link "$to_xdp" 6
 end link
 # 10 at first, a thousand after each round, and those by sockets between.
 check "link: all were seen, most of them fast" summary link \

@@ -129,19 +129,13 @@ static void reconsider(struct control *c, struct interface *i)
 		apply_rules(c, i);
 }
 
-static void consider(struct control *c, struct interface *i)
+/* Not served: could it be? */
+static void attempt(struct control *c, struct interface *i)
 {
 	char reason[XDP_REASON_ROOM];
 
-	if (i->gone) {
-		interface_lower(c, i, "the interface is gone");
-	} else if (i->device) {
-		if (!i->closing)
-			reconsider(c, i);
-	} else if (i->retry_ns && clock_now_ns() < i->retry_ns) {
-		return;
-	} else if (!xdp_device_suits(watch_table(c->watch), &i->link, &c->options.settings, reason,
-				     sizeof(reason))) {
+	if (!xdp_device_suits(watch_table(c->watch), &i->link, &c->options.settings, reason,
+			      sizeof(reason))) {
 		i->error = -EOPNOTSUPP;
 		interface_set_path(c, i, MR_PATH_SOCKET, reason);
 	} else if (!(i->link.flags & IFF_UP)) {
@@ -149,6 +143,21 @@ static void consider(struct control *c, struct interface *i)
 		interface_set_path(c, i, MR_PATH_SOCKET, "the interface is down");
 	} else {
 		interface_raise(c, i);
+	}
+}
+
+static void consider(struct control *c, struct interface *i)
+{
+	if (i->gone) {
+		interface_lower(c, i, "the interface is gone");
+	} else if (i->device) {
+		if (!i->closing)
+			reconsider(c, i);
+	} else if (i->retry_ns && clock_now_ns() < i->retry_ns) {
+		return;
+	} else {
+		i->retry_ns = 0; /* it was due, or there is none */
+		attempt(c, i);
 	}
 }
 
@@ -233,7 +242,7 @@ static int next_timeout_ms(const struct control *c)
 		const struct interface *i = c->interfaces[k];
 		uint64_t at = i->device ? i->check_ns : i->retry_ns;
 
-		if (i->changed)
+		if (c->watch && i->changed)
 			return 0;
 		if (at && (!next || at < next))
 			next = at;

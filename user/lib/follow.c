@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Following the network: what netlink tells becomes notes for the next pass of control. */
+#include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +60,18 @@ void interface_drop(struct control *c, unsigned k)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/*
+ * What may have been the cause of a failure is another now: no need to wait any longer. Our own
+ * attempts do not show in these, but in the program's id.
+ */
+static bool is_new_chance(const struct interface *i, const struct net_link *link)
+{
+	return link->master != i->link.master || link->mtu != i->link.mtu ||
+	       (link->flags ^ i->link.flags) & IFF_UP ||
+	       memcmp(link->mac, i->link.mac, sizeof(link->mac)) != 0 ||
+	       (i->error == -EBUSY && !link->xdp_program);
+}
+
 /* Only notes: the work is done in the next pass. */
 static void on_link(void *arg, const struct net_link *link, bool gone)
 {
@@ -65,8 +79,12 @@ static void on_link(void *arg, const struct net_link *link, bool gone)
 	struct interface *i = interface_find(c, link->ifindex), *below;
 
 	/* What stands on top of an interface matters to it. */
-	if (link->lower && (below = interface_find(c, link->lower)))
+	if (link->lower && (below = interface_find(c, link->lower))) {
 		below->changed = true;
+		/* A veth's peer is no device on top; and each other's attempts are news to both. */
+		if (strcmp(link->kind, "veth") != 0)
+			below->retry_ns = below->retry_ms = 0;
+	}
 	if (!i && (gone || !is_wanted(c, link)))
 		return;
 	if (!i)
@@ -75,6 +93,8 @@ static void on_link(void *arg, const struct net_link *link, bool gone)
 		log_say(&c->transport->log, MR_LOG_ERROR, "no memory to follow %s", link->name);
 		return;
 	}
+	if (is_new_chance(i, link))
+		i->retry_ns = i->retry_ms = 0;
 	i->link = *link;
 	i->gone = gone;
 	i->changed = true;

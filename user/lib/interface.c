@@ -328,7 +328,7 @@ static void finish_closing(struct control *c, struct interface *i)
 	i->device = NULL;
 	i->closing = false;
 	i->changed = true; /* look at it again: it may be served anew */
-	if (!i->gone)
+	if (!i->gone && !i->retry_ns)
 		plan_retry(i);
 }
 

@@ -42,6 +42,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* IFF_LOWER_UP of <linux/if.h>, which does not go with <net/if.h>. */
+#define LOWER_UP (1u << 16)
+
 /* A burst of some ten thousand changes; each message takes about 1 KiB of it. */
 #define NEWS_RCVBUF (8 * 1024 * 1024)
 /* Messages in one go: a flood must not keep the control thread here for ever. */
@@ -134,7 +137,7 @@ static bool turns(const struct net_table *t, const struct net_event *event)
 	if (event->type == NET_EVENT_LINK_GONE)
 		return true;
 	old = event->type == NET_EVENT_LINK ? net_table_link(t, event->link.ifindex) : NULL;
-	return old && (old->flags ^ event->link.flags) & (IFF_UP | IFF_RUNNING);
+	return old && (old->flags ^ event->link.flags) & (IFF_UP | IFF_RUNNING | LOWER_UP);
 }
 
 static bool is_local6(const struct net_event *event)
@@ -160,7 +163,7 @@ static int take_news(struct watch *w, struct net_table *t, int len)
 		if (event.type == NET_EVENT_RULE)
 			continue;
 		/* A new prefix comes with the dump that it calls for, after the holes in it. */
-		if (event.type == NET_EVENT_LOCAL && event.doubt)
+		if (event.type == NET_EVENT_LOCAL && event.doubt && !event.local.excluded)
 			continue;
 		changed = net_table_apply(t, &event, &err);
 		if (err) {

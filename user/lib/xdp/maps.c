@@ -145,10 +145,14 @@ int maps_configure(const struct maps *m, const struct steer_config *config)
 	return bpf_map_update_elem(m->config, &key, &c, BPF_ANY) ? -errno : 0;
 }
 
-/* Field 22 of /proc/PID/stat, counted from behind the name, which may hold anything; 0: none. */
+/*
+ * Field 22 of /proc/PID/stat, counted from behind the name, which may hold anything. 0: none, or
+ * one that has ended and only waits for its parent.
+ */
 static uint64_t start_time(uint32_t pid)
 {
 	char path[32], line[1024], *p;
+	bool ended;
 	size_t n;
 	FILE *f;
 
@@ -160,9 +164,14 @@ static uint64_t start_time(uint32_t pid)
 	fclose(f);
 	line[n] = '\0';
 	p = strrchr(line, ')');
-	for (int field = 2; p && field < 22; field++)
+	ended = p && (!strncmp(p, ") Z", 3) || !strncmp(p, ") X", 3));
+	for (int field = 2; p && field < 22; field++) {
 		p = strchr(p + 1, ' ');
-	return p ? strtoull(p + 1, NULL, 10) : 0;
+		/* With other threads left only the first one has ended. */
+		if (p && field == 19)
+			ended &= strtoul(p + 1, NULL, 10) <= 1;
+	}
+	return p && !ended ? strtoull(p + 1, NULL, 10) : 0;
 }
 
 static uint32_t pid_namespace(void)
