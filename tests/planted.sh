@@ -21,7 +21,7 @@ bugs() {
 		any-mac~bpf/steer.bpf.c~s/mac_differs(data, config->mac)/mac_differs(data, data)/~steer/test_corpus netns/forward
 		any-address~bpf/steer.bpf.c~s/if (!row || !\*row || (claim->one/if (row \&\& (claim->one/~steer/test_corpus netns/forward differential
 		address-kept~user/lib/follow.c~s/whose = MAPS_NOBODYS;/return;/~netns/locals
-		stale-source~bpf/steer.bpf.c~s/ || \*accepted != config->generation//~steer/test_steer netns/rpfilter
+		stale-source~bpf/steer.bpf.c~s/ip->tos, config->generation)/ip->tos, (__u32)*accepted)/~steer/test_steer netns/rpfilter
 		hidden-tag~bpf/steer.bpf.c~s/!bpf_xdp_metadata_rx_vlan_tag(ctx, &protocol, &tci)/bpf_xdp_metadata_rx_vlan_tag(ctx, \&protocol, \&tci) == 1/~netns/offloads steer/test_live
 	E
 }
