@@ -53,22 +53,31 @@ static void array_close(void *array, size_t *count, size_t size, size_t at)
 	memmove(base + at * size, base + (at + 1) * size, (*count - at) * size);
 }
 
-/* ---------------------------------------------------------------- links */
+_Static_assert(offsetof(struct net_link, ifindex) == 0, "elements begin with their index");
+_Static_assert(offsetof(struct net_conf, ifindex) == 0, "elements begin with their index");
 
-/* Where the link is, or where it would have to go. */
-static size_t link_position(const struct net_table *t, uint32_t ifindex)
+/* Where the element is in an array sorted by ifindex, or where it would have to go. */
+static size_t array_position(const void *array, size_t count, size_t size, uint32_t ifindex)
 {
-	size_t low = 0, high = t->link_count;
+	const char *base = array;
+	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (t->links[mid].ifindex < ifindex)
+		if (*(const uint32_t *)(const void *)(base + mid * size) < ifindex)
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	return low;
+}
+
+/* ---------------------------------------------------------------- links */
+
+static size_t link_position(const struct net_table *t, uint32_t ifindex)
+{
+	return array_position(t->links, t->link_count, sizeof(*t->links), ifindex);
 }
 
 /* Member by member, for nobody promises what is in the padding. */
@@ -289,17 +298,7 @@ const struct net_policy *net_table_policy(const struct net_table *t, uint8_t fam
 
 static size_t conf_position(const struct net_table *t, uint32_t ifindex)
 {
-	size_t low = 0, high = t->conf_count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (t->confs[mid].ifindex < ifindex)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_position(t->confs, t->conf_count, sizeof(*t->confs), ifindex);
 }
 
 static uint32_t own_rp_filter(const struct net_table *t, uint32_t ifindex)
