@@ -19,6 +19,7 @@ struct xdp_device {
 	struct program program;
 	struct steer_fates *fates; /* of every queue */
 	struct steer_config config;
+	bool forget;		    /* the next configuration is a new generation */
 	uint32_t wanted, frame_max; /* longest frame of the MTU, and that the queues can take */
 	bool asked_jumbo;	    /* the queues were opened for as much as the kernel can */
 	char warning[120];
@@ -129,8 +130,10 @@ static int configure(struct xdp_device *d)
 	d->config.max_frame = (uint16_t)longest;
 	/* Never back to a former generation, whoever has made the present one. */
 	if (!maps_config(&d->program.maps, &now) &&
-	    (int32_t)(now.generation - d->config.generation) > 0)
+	    (d->forget || (int32_t)(now.generation - d->config.generation) > 0))
 		d->config.generation = now.generation;
+	d->config.generation += d->forget;
+	d->forget = false;
 	d->config.flags &= ~(STEER_PREFIXES4 | STEER_PREFIXES6);
 	/* The tries are asked only while there is something in them. */
 	if (maps_has_prefixes(&d->program.maps, AF_INET))
@@ -160,13 +163,7 @@ bool xdp_device_outgrown(const struct xdp_device *d)
 
 void xdp_device_forget_sources(struct xdp_device *d)
 {
-	struct steer_config now;
-
-	/* Others who share the program do the same: onwards from what is there. */
-	if (!maps_config(&d->program.maps, &now))
-		d->config.generation = now.generation;
-	d->config.generation++;
-	configure(d);
+	d->forget = true;
 }
 
 void xdp_device_accept(struct xdp_device *d, struct in_addr source, uint32_t tos)

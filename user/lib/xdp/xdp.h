@@ -68,7 +68,7 @@ int xdp_device_local(struct xdp_device *d, const struct net_local *local, enum m
 
 /* The kernel has accepted a datagram of this source. */
 void xdp_device_accept(struct xdp_device *d, struct in_addr source, uint32_t tos);
-/* Routes or rules have changed: every source is to be accepted anew. */
+/* Routes or rules have changed: from the next update on, every source is to be accepted anew. */
 void xdp_device_forget_sources(struct xdp_device *d);
 
 /* Receive queues the device has now, after attaching (which may change it), at most STEER_QUEUES.
