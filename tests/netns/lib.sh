@@ -237,3 +237,10 @@ probe_xdp
 with_xdp() {
 	[ ${#paths[@]} = 2 ]
 }
+
+# Skips the whole script where there is but one path.
+needs_xdp() { # WHY
+	with_xdp && return
+	echo "built without XDP, or the kernel has none: $1"
+	exit 77
+}

@@ -15,10 +15,7 @@
 # shellcheck source=tests/netns/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if ! with_xdp; then
-	echo "built without XDP, or the kernel has none: nothing to steer"
-	exit 77
-fi
+needs_xdp "nothing to steer"
 
 soon_us=50000
 

@@ -20,10 +20,7 @@
 # shellcheck source=tests/netns/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if ! with_xdp; then
-	echo "built without XDP, or the kernel has none: there is one path only"
-	exit 77
-fi
+needs_xdp "there is one path only"
 
 host client server
 wire client vc server vs

@@ -10,10 +10,7 @@
 # shellcheck source=tests/netns/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-if ! with_xdp; then
-	echo "built without XDP, or the kernel has none: nothing to switch"
-	exit 77
-fi
+needs_xdp "nothing to switch"
 
 host client server
 wire client vc server vs
